@@ -1,0 +1,73 @@
+//! Every bound of the system, each with its reason. A queue, loop, label set or table without a bound here is a defect.
+
+use std::time::Duration;
+
+/// Series in all (built-in and addons). 5 000 f64 columns of one hour at 2 s are 72 MB, the most that a small machine can
+/// give; what is over is dropped and counted.
+pub const SERIES_MAX: usize = 5_000;
+
+/// Length of a metric name in bytes (Prometheus has no limit; 128 fits every convention and bounds the exposition).
+pub const METRIC_NAME_BYTES_MAX: usize = 128;
+
+/// Length of a label key in bytes.
+pub const LABEL_KEY_BYTES_MAX: usize = 64;
+
+/// Length of a label value in bytes; a longer one is cut at a character boundary.
+pub const LABEL_VALUE_BYTES_MAX: usize = 256;
+
+/// Labels of one metric.
+pub const LABELS_MAX: usize = 16;
+
+/// How far back the in-memory window reaches: product.md asks for the last hour at full resolution.
+pub const WINDOW: Duration = Duration::from_secs(3_600);
+
+/// Points of one series in one history answer: Prometheus' own limit for a range query.
+pub const HISTORY_POINTS_MAX: usize = 11_000;
+
+/// Values (series × points × aggregates) in one history answer: about 10 MB of JSON.
+pub const HISTORY_VALUES_MAX: usize = 500_000;
+
+/// Series in one history or aggregates answer.
+pub const QUERY_SERIES_MAX: usize = 2_000;
+
+/// Time that a tick waits for the collectors it started. They take well under a millisecond; a hung one costs the tick this
+/// once, then it is not started again before it returns. reliability.md fault 15 allows 500 ms.
+pub const COLLECTOR_DEADLINE: Duration = Duration::from_millis(250);
+
+/// A collector's values count as stale after this many of its intervals without a success (invariant 17: fail closed after
+/// three missed ticks).
+pub const STALE_AFTER_INTERVALS: u32 = 3;
+
+/// Bytes of a collector's error text that are kept.
+pub const ERROR_TEXT_BYTES_MAX: usize = 512;
+
+/// Bytes of one /proc or /sys file. /proc/stat of a 1 000-core machine has about 200 KB; a file that is larger is refused
+/// rather than read for ever.
+pub const PROC_FILE_BYTES_MAX: usize = 4 << 20;
+
+/// Samples kept for the sliding means of one quiet signal: 60 s at the shortest tick of 1 s, and some room.
+pub const SIGNAL_HISTORY_MAX: usize = 64;
+
+/// Presence signals that one assessment takes in; more are counted and ignored.
+pub const PRESENCE_MAX: usize = 64;
+
+/// Recent events kept for resuming an event stream: over an hour of ticks at 2 s.
+pub const EVENTS_KEPT: usize = 2_048;
+
+/// Event-stream clients at once; each holds one connection and no buffer of its own.
+pub const EVENT_STREAMS_MAX: usize = 64;
+
+/// Bytes of a request body.
+pub const REQUEST_BODY_BYTES_MAX: usize = 1 << 20;
+
+/// Bytes of a query string: far above every documented query.
+pub const QUERY_STRING_BYTES_MAX: usize = 8 << 10;
+
+/// Connections at once. One costs about 10 KB; above it new ones wait in the listen queue.
+pub const CONNECTIONS_MAX: usize = 512;
+
+/// Time to receive the head of a request (slow-loris guard).
+pub const REQUEST_HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Time that open requests get to finish at shutdown before they are cut.
+pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);

@@ -1,0 +1,158 @@
+//! The window against a plain list of everything that was pushed.
+
+use super::*;
+use crate::metric::{MetricDef, SampleBuffer};
+use crate::report::{CollectorInfo, CollectorStatus, Samples};
+use crate::units::MonoTime;
+use proptest::prelude::*;
+use std::borrow::Cow;
+
+static BUSY: MetricDef =
+    MetricDef::gauge("host_disk_busy_ratio", Unit::Ratio, &[Cow::Borrowed("device")], "Busy.");
+static READ: MetricDef =
+    MetricDef::counter("host_disk_read_bytes_total", Unit::Bytes, &[Cow::Borrowed("device")], "Read.");
+
+fn report(buffer: &mut SampleBuffer) -> CollectorReport {
+    let info = CollectorInfo {
+        name: "disk".into(),
+        group: "host".into(),
+        metric_prefix: "host_disk_".into(),
+        help: "Disks.".into(),
+        interval: Duration::from_secs(2),
+        metrics: Cow::Borrowed(&[]),
+    };
+    CollectorReport {
+        info: Arc::new(info),
+        status: CollectorStatus::Ok,
+        samples: Some(Arc::new(Samples { series: buffer.layout(), values: buffer.values().into() })),
+        collected_at: None,
+        fresh: true,
+        stale: false,
+        duration: Duration::ZERO,
+        interval: Duration::from_secs(2),
+        error: None,
+        status_since: WallTime(0),
+        runs: 1,
+        failures: 0,
+        overruns: 0,
+    }
+}
+
+fn at(seconds: u64) -> Now {
+    let mono = MonoTime(Duration::from_secs(seconds));
+    Now { mono, wall: WallTime(1_000_000_000 + i64::try_from(seconds).unwrap() * 1_000) }
+}
+
+fn all() -> TimeRange {
+    TimeRange { from: WallTime(0), to: WallTime(i64::MAX) }
+}
+
+struct Feed {
+    window: Window,
+    buffer: SampleBuffer,
+}
+
+impl Feed {
+    fn new(capacity: usize) -> Self {
+        Self { window: Window::with_capacity(capacity), buffer: SampleBuffer::new() }
+    }
+
+    fn push(&mut self, now: Now, devices: &[(&str, f64, f64)]) {
+        self.buffer.begin();
+        for (device, busy, read) in devices {
+            self.buffer.push(&BUSY, &[device], *busy);
+            self.buffer.push(&READ, &[device], *read);
+        }
+        self.window.push(now, std::iter::once(&report(&mut self.buffer)));
+    }
+
+    fn view(&self, metric: &str) -> SeriesView<'_> {
+        let selector = Selector { metrics: vec![metric.to_owned()], ..Selector::default() };
+        self.window.select(&selector)[0]
+    }
+}
+
+#[test]
+fn an_unplugged_disk_leaves_a_gap_and_is_forgotten_after_a_window() {
+    let mut feed = Feed::new(4);
+    feed.push(at(2), &[("sda", 0.1, 1.0), ("sdb", 0.2, 1.0)]);
+    (2..=3).for_each(|tick| feed.push(at(tick * 2), &[("sda", 0.1, 1.0)]));
+    assert_eq!(feed.window.series_count(), 4);
+    let selector = Selector { labels: vec![("device".into(), "sdb".into())], ..Selector::default() };
+    let sdb = feed.window.select(&selector);
+    let grid = feed.window.grid(&sdb, all(), None, &[Agg::Last]);
+    assert_eq!(grid.series[0].values[0], [Some(f64::from(0.2f32)), None, None]);
+    (4..=8).for_each(|tick| feed.push(at(tick * 2), &[("sda", 0.1, 1.0)]));
+    assert_eq!(feed.window.series_count(), 2);
+    assert_eq!(feed.view("host_disk_busy_ratio").aggregate(all(), &mut Scratch::default()).unwrap().count, 4);
+}
+
+#[test]
+fn a_counter_has_rates_and_survives_a_reset() {
+    let mut feed = Feed::new(8);
+    for (tick, read) in [(0, 100.0), (1, 300.0), (2, 50.0)] {
+        feed.push(at(tick * 2), &[("sda", 0.1, read)]);
+    }
+    let aggregate =
+        feed.view("host_disk_read_bytes_total").aggregate(all(), &mut Scratch::default()).unwrap();
+    assert_eq!((aggregate.min, aggregate.max, aggregate.count), (25.0, 100.0, 2));
+    let view = [feed.view("host_disk_read_bytes_total")];
+    let grid = feed.window.grid(&view, all(), None, &[Agg::Avg, Agg::Last]);
+    assert_eq!(grid.series[0].values[0], [None, Some(100.0), Some(25.0)]);
+    assert_eq!(grid.series[0].values[1], [Some(100.0), Some(300.0), Some(50.0)]);
+}
+
+#[test]
+fn a_clock_that_is_set_moves_the_whole_hour() {
+    let mut feed = Feed::new(8);
+    feed.push(at(2), &[("sda", 0.1, 1.0)]);
+    let mut jumped = at(4);
+    jumped.wall = WallTime(jumped.wall.0 - 3_600_000);
+    feed.push(jumped, &[("sda", 0.2, 1.0)]);
+    let span = feed.window.span().unwrap();
+    assert_eq!((span.from.0, span.to.0), (jumped.wall.0 - 2_000, jumped.wall.0));
+    assert_eq!(feed.window.ticks_in(span), 2);
+}
+
+#[test]
+fn buckets_are_aligned_and_empty_ones_are_kept() {
+    let mut feed = Feed::new(16);
+    for second in [0, 2, 4, 30] {
+        feed.push(at(second), &[("sda", second as f64, 0.0)]);
+    }
+    let span = feed.window.span().unwrap();
+    let view = [feed.view("host_disk_busy_ratio")];
+    let grid = feed.window.grid(&view, span, Some(Duration::from_secs(10)), &[Agg::Avg, Agg::Max]);
+    let starts: Vec<i64> = grid.times.iter().map(|time| time.0 - 1_000_000_000).collect();
+    assert_eq!(starts, [0, 10_000, 20_000, 30_000]);
+    assert_eq!(grid.series[0].values[0], [Some(2.0), None, None, Some(30.0)]);
+    assert_eq!(grid.series[0].values[1], [Some(4.0), None, None, Some(30.0)]);
+}
+
+proptest! {
+    #[test]
+    fn any_range_agrees_with_a_plain_list(
+        values in prop::collection::vec(prop_oneof![8 => 0.0..1.0f64, 1 => Just(f64::NAN)], 1..60),
+        capacity in 2..20usize,
+        from in 0..70u64,
+        length in 0..70u64,
+    ) {
+        let mut feed = Feed::new(capacity);
+        for (tick, value) in values.iter().enumerate() {
+            feed.push(at(tick as u64), &[("sda", *value, 0.0)]);
+        }
+        let range = TimeRange { from: at(from).wall, to: at(from + length).wall };
+        let held = values.len().saturating_sub(capacity)..values.len();
+        let expected: Vec<f64> = held
+            .filter(|tick| (from..=from + length).contains(&(*tick as u64)))
+            .map(|tick| f64::from(values[tick] as f32))
+            .filter(|value| !value.is_nan())
+            .collect();
+        let got = feed.view("host_disk_busy_ratio").aggregate(range, &mut Scratch::default());
+        prop_assert_eq!(got.map(|aggregate| aggregate.count).unwrap_or(0), expected.len());
+        if let Some(aggregate) = got {
+            prop_assert_eq!(aggregate.last, *expected.last().unwrap());
+            prop_assert_eq!(aggregate.max, expected.iter().copied().fold(f64::MIN, f64::max));
+        }
+    }
+}
