@@ -63,11 +63,5 @@ pub const REQUEST_BODY_BYTES_MAX: usize = 1 << 20;
 /// Bytes of a query string: far above every documented query.
 pub const QUERY_STRING_BYTES_MAX: usize = 8 << 10;
 
-/// Connections at once. One costs about 10 KB; above it new ones wait in the listen queue.
-pub const CONNECTIONS_MAX: usize = 512;
-
-/// Time to receive the head of a request (slow-loris guard).
-pub const REQUEST_HEAD_TIMEOUT: Duration = Duration::from_secs(5);
-
 /// Time that open requests get to finish at shutdown before they are cut.
 pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);

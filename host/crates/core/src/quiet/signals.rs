@@ -358,7 +358,9 @@ pub(super) fn read(
     memory: &mut SignalMemory,
 ) -> Vec<Reading> {
     memory.started.get_or_insert(now);
-    let pressure_known = raw(SignalId::CpuPressure, snapshot).is_ok();
+    // Load stands in where there is no pressure, not while pressure is only not known yet.
+    let pressure = config.of(SignalId::CpuPressure).enabled.then(|| raw(SignalId::CpuPressure, snapshot));
+    let load_unused = pressure.is_some_and(|pressure| !matches!(pressure, Err(Missing::Absent(_))));
     let one = |def: &SignalDef| {
         let value = raw(def.id, snapshot);
         let history = memory.histories.get_mut(def.id as usize);
@@ -375,7 +377,7 @@ pub(super) fn read(
         };
         let idle = if !config.of(def.id).enabled {
             Some(InputStatus::Disabled)
-        } else if def.id == SignalId::LoadPerCore && pressure_known {
+        } else if def.id == SignalId::LoadPerCore && load_unused {
             Some(InputStatus::Unused)
         } else {
             None
@@ -468,7 +470,7 @@ fn raw(signal: SignalId, snapshot: &Snapshot) -> Result<Known, Missing> {
     match signal {
         SignalId::Cpu => cpu_use(snapshot),
         SignalId::LoadPerCore => {
-            let cores = host("cpu", "host_cpu_logical_count")?.raw.max(1.0);
+            let cores = host("cpu", "host_cpu_logical_processors")?.raw.max(1.0);
             host("system", "host_system_load_average1").map(|load| Known { raw: load.raw / cores, ..load })
         }
         SignalId::CpuPressure => {

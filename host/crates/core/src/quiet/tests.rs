@@ -10,12 +10,15 @@ use std::sync::Arc;
 
 const TICK: Duration = Duration::from_secs(2);
 
+/// Collector, metric, labels, value.
+type Value = (&'static str, &'static str, &'static [(&'static str, &'static str)], f64);
+
 /// A host with settable values, stepped tick by tick.
 struct Host {
     second: u64,
     sequence: u64,
     runs: u64,
-    values: Vec<(&'static str, &'static str, &'static [(&'static str, &'static str)], f64)>,
+    values: Vec<Value>,
     /// Collectors that are not well, with why.
     unwell: Vec<(&'static str, CollectorStatus)>,
     presence: Vec<Presence>,
@@ -29,7 +32,7 @@ impl Host {
         let values = vec![
             ("cpu", "host_cpu_usage_ratio", &[][..], 0.02),
             ("cpu", "host_cpu_nice_ratio", &[], 0.0),
-            ("cpu", "host_cpu_logical_count", &[], 4.0),
+            ("cpu", "host_cpu_logical_processors", &[], 4.0),
             ("system", "host_system_load_average1", &[], 0.1),
             ("pressure", "host_pressure_cpu_waiting_ratio", &[], 0.0),
             ("pressure", "host_pressure_memory_stalled_ratio", &[], 0.0),

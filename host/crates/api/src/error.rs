@@ -1,0 +1,207 @@
+//! The one shape of every error answer: problem details (RFC 9457) with a stable code, and the table of all codes.
+
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use std::sync::Arc;
+use utoipa::ToSchema;
+
+/// Stable code of an error; a code never changes its meaning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Code {
+    InvalidParameter,
+    UnknownParameter,
+    TooManyValues,
+    NotFound,
+    MethodNotAllowed,
+    PayloadTooLarge,
+    QueryTooLong,
+    InternalError,
+    NotReady,
+    TooManyStreams,
+}
+
+/// What the documents say about a code.
+#[derive(Clone, Copy, Debug)]
+pub struct CodeDoc {
+    /// The code as sent.
+    pub code: &'static str,
+    /// The HTTP status it comes with.
+    pub status: u16,
+    /// What it means.
+    pub title: &'static str,
+    /// What to do about it.
+    pub remedy: &'static str,
+}
+
+/// Every error code, for the reference page.
+pub const CODES: [CodeDoc; 10] = [
+    doc(Code::InvalidParameter),
+    doc(Code::UnknownParameter),
+    doc(Code::TooManyValues),
+    doc(Code::NotFound),
+    doc(Code::MethodNotAllowed),
+    doc(Code::PayloadTooLarge),
+    doc(Code::QueryTooLong),
+    doc(Code::InternalError),
+    doc(Code::NotReady),
+    doc(Code::TooManyStreams),
+];
+
+const fn doc(code: Code) -> CodeDoc {
+    let (code, status, title, remedy) = match code {
+        Code::InvalidParameter => (
+            "invalid_parameter",
+            400,
+            "a query parameter cannot be used",
+            "Read `parameter`, `reason` and `example`, and send it again corrected.",
+        ),
+        Code::UnknownParameter => (
+            "unknown_parameter",
+            400,
+            "a query parameter is not known here",
+            "Leave it out; `reason` lists the parameters of this path.",
+        ),
+        Code::TooManyValues => (
+            "too_many_values",
+            400,
+            "the answer would be too large",
+            "Ask for fewer series, a shorter range, fewer aggregates or a longer step.",
+        ),
+        Code::NotFound => ("not_found", 404, "nothing is here", "See /docs for the paths that there are."),
+        Code::MethodNotAllowed => (
+            "method_not_allowed",
+            405,
+            "this path does not take this method",
+            "Use a method of the Allow header.",
+        ),
+        Code::PayloadTooLarge => {
+            ("payload_too_large", 413, "the request body is too large", "Send at most 1 MiB.")
+        }
+        Code::QueryTooLong => ("query_too_long", 414, "the query string is too long", "Send at most 8 KiB."),
+        Code::InternalError => (
+            "internal_error",
+            500,
+            "the daemon failed at this request",
+            "It is a defect: please report it with the request id and the daemon's log lines that carry it.",
+        ),
+        Code::NotReady => (
+            "not_ready",
+            503,
+            "nothing has been measured yet",
+            "The daemon has just started; try again after the seconds in Retry-After.",
+        ),
+        Code::TooManyStreams => (
+            "too_many_streams",
+            503,
+            "too many event streams are open",
+            "Close some, or poll /api/system-stats/quiet with If-None-Match instead.",
+        ),
+    };
+    CodeDoc { code, status, title, remedy }
+}
+
+/// Problem details, media type `application/problem+json` (RFC 9457).
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Problem {
+    /// Where the code is explained, relative to this server.
+    #[schema(example = "/docs#error-invalid_parameter")]
+    r#type: String,
+    /// The code's meaning, the same for every occurrence.
+    title: &'static str,
+    /// The HTTP status.
+    status: u16,
+    /// What happened this time.
+    detail: String,
+    /// Stable code to branch on.
+    #[schema(example = "invalid_parameter")]
+    code: &'static str,
+    /// Names this request in the daemon's log; also in the header `x-request-id`. Written by [`complete`].
+    #[serde(skip_serializing)]
+    #[expect(dead_code, reason = "part of the documented shape; the value joins when the body is written")]
+    request_id: String,
+    /// The query parameter at fault.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parameter: Option<String>,
+    /// What is wrong with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    /// A value that would do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    example: Option<String>,
+    #[serde(skip)]
+    retry_after_seconds: Option<u64>,
+}
+
+impl Problem {
+    /// A problem with this code; `detail` says what happened, without a final full stop.
+    pub(crate) fn new(code: Code, detail: impl Into<String>) -> Box<Self> {
+        let CodeDoc { code, status, title, .. } = doc(code);
+        Box::new(Self {
+            r#type: format!("/docs#error-{code}"),
+            title,
+            status,
+            detail: detail.into(),
+            code,
+            request_id: String::new(),
+            parameter: None,
+            reason: None,
+            example: None,
+            retry_after_seconds: None,
+        })
+    }
+
+    /// A query parameter that cannot be used, why, and a value that could.
+    pub(crate) fn parameter(name: &str, reason: impl Into<String>, example: &str) -> Box<Self> {
+        let reason = reason.into();
+        let mut problem = Self::new(Code::InvalidParameter, format!("parameter {name}: {reason}"));
+        problem.parameter = Some(name.to_owned());
+        problem.reason = Some(reason);
+        problem.example = Some(format!("{name}={example}"));
+        problem
+    }
+
+    /// Nothing has been measured yet.
+    pub(crate) fn not_ready() -> Box<Self> {
+        let mut problem = Self::new(Code::NotReady, "the first tick has not been made yet");
+        problem.retry_after_seconds = Some(1);
+        problem
+    }
+
+    /// With `Retry-After`.
+    pub(crate) fn retry_after(mut self: Box<Self>, seconds: u64) -> Box<Self> {
+        self.retry_after_seconds = Some(seconds);
+        self
+    }
+}
+
+impl IntoResponse for Box<Problem> {
+    /// Status and headers; the body follows in [`complete`], when the request's id is known.
+    fn into_response(self) -> Response {
+        let mut response =
+            StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR).into_response();
+        if let Some(seconds) = self.retry_after_seconds {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response.extensions_mut().insert(Arc::new(*self));
+        response
+    }
+}
+
+/// Gives a problem response its body. Every response passes here on its way out, so there is one place that writes it.
+pub(crate) fn complete(mut response: Response, request_id: &str) -> Response {
+    let Some(problem) = response.extensions_mut().remove::<Arc<Problem>>() else { return response };
+    let named = Identified { problem: &problem, request_id };
+    // A struct of strings and numbers always serialises.
+    *response.body_mut() = serde_json::to_vec(&named).unwrap_or_default().into();
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    response
+}
+
+#[derive(Serialize)]
+struct Identified<'a> {
+    #[serde(flatten)]
+    problem: &'a Problem,
+    request_id: &'a str,
+}

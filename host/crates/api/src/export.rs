@@ -1,0 +1,3 @@
+//! Text for machines that scrape. Pure functions of the published state.
+
+pub mod prometheus;

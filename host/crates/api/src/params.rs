@@ -1,0 +1,254 @@
+//! Query parameters, read strictly: an unknown or repeated one is an error that says what would be right.
+
+use crate::error::{Code, Problem};
+use jiff::Timestamp;
+use lowtide_core::units::WallTime;
+use lowtide_core::window::{Agg, Selector, TimeRange};
+use std::time::Duration;
+
+/// The decoded query string of one request.
+#[derive(Debug)]
+pub(crate) struct Params(Vec<(String, String)>);
+
+/// What a query may select.
+pub(crate) const SELECTOR: [&str; 3] = ["group", "metric", "labels"];
+
+/// How a query may say when.
+pub(crate) const RANGE: [&str; 3] = ["range", "from", "to"];
+
+impl Params {
+    /// Decodes a query string; every key must be one of `known`, and only `metric` may be repeated.
+    pub(crate) fn parse(query: Option<&str>, known: &[&str]) -> Result<Self, Box<Problem>> {
+        let pairs: Vec<(String, String)> =
+            form_urlencoded::parse(query.unwrap_or_default().as_bytes()).into_owned().collect();
+        for (number, (key, _)) in pairs.iter().enumerate() {
+            if !known.contains(&key.as_str()) {
+                let shown = lowtide_core::metric::clip(key, 64);
+                let detail = match known {
+                    [] => format!("parameter {shown:?} is not known; this path takes none"),
+                    _ => format!("parameter {shown:?} is not known; this path takes {}", known.join(", ")),
+                };
+                return Err(Problem::new(Code::UnknownParameter, detail));
+            }
+            if key != "metric" && pairs.iter().take(number).any(|(earlier, _)| earlier == key) {
+                return Err(Problem::parameter(key, "is given twice", "one value"));
+            }
+        }
+        Ok(Self(pairs))
+    }
+
+    pub(crate) fn get(&self, key: &str) -> Option<&str> {
+        self.0.iter().find(|(known, _)| known == key).map(|(_, value)| value.as_str())
+    }
+
+    /// A yes-or-no parameter: present without a value, or `true`, `false`, `1`, `0`.
+    pub(crate) fn flag(&self, key: &str) -> Result<bool, Box<Problem>> {
+        match self.get(key) {
+            None | Some("false" | "0") => Ok(false),
+            Some("" | "true" | "1") => Ok(true),
+            Some(_) => Err(Problem::parameter(key, "must be true or false", "true")),
+        }
+    }
+
+    /// `group`, `metric` (repeated or comma-separated, with or without the `lowtide_` of the exposition) and `labels`
+    /// (`key=value`, comma-separated).
+    pub(crate) fn selector(&self) -> Result<Selector, Box<Problem>> {
+        let metrics = self.0.iter().filter(|(key, _)| key == "metric");
+        let metrics: Vec<String> = metrics
+            .flat_map(|(_, value)| value.split(','))
+            .map(|name| name.trim().strip_prefix("lowtide_").unwrap_or(name.trim()).to_owned())
+            .collect();
+        if metrics.iter().any(String::is_empty) {
+            return Err(Problem::parameter("metric", "has an empty name", "host_cpu_usage_ratio"));
+        }
+        let mut labels = Vec::new();
+        for pair in self.get("labels").into_iter().flat_map(|value| value.split(',')) {
+            match pair.split_once('=') {
+                Some((key, value)) if !key.trim().is_empty() => {
+                    labels.push((key.trim().to_owned(), value.trim().trim_matches('"').to_owned()));
+                }
+                _ => {
+                    return Err(Problem::parameter(
+                        "labels",
+                        "must be key=value pairs joined by commas",
+                        "device=sda",
+                    ));
+                }
+            }
+        }
+        let group = match self.get("group") {
+            Some("") => return Err(Problem::parameter("group", "is empty", "host")),
+            group => group.map(str::to_owned),
+        };
+        Ok(Selector { group, metrics, labels })
+    }
+
+    /// The asked range: `from` and `to`, or the last `range` (default the last hour) up to `now`.
+    pub(crate) fn range(&self, now: WallTime) -> Result<TimeRange, Box<Problem>> {
+        let to = self.time("to")?.unwrap_or(now);
+        let from = match (self.time("from")?, self.get("range")) {
+            (Some(_), Some(_)) => {
+                return Err(Problem::parameter("range", "cannot go together with from", "15m"));
+            }
+            (Some(from), None) => from,
+            (None, range) => {
+                to.minus(range.map_or(Ok(Duration::from_secs(3_600)), |text| duration("range", text, "15m"))?)
+            }
+        };
+        if from > to {
+            return Err(Problem::parameter(
+                "from",
+                "lies after the end of the range",
+                "2026-01-01T00:00:00Z",
+            ));
+        }
+        Ok(TimeRange { from, to })
+    }
+
+    /// `step`: a duration of at least one second, `raw` for every tick, or nothing for a step chosen by the server.
+    pub(crate) fn step(&self) -> Result<Step, Box<Problem>> {
+        match self.get("step") {
+            None => Ok(Step::Automatic),
+            Some("raw") => Ok(Step::Raw),
+            Some(text) => {
+                let step = duration("step", text, "5m")?;
+                if step < Duration::from_secs(1) {
+                    return Err(Problem::parameter(
+                        "step",
+                        "must be at least 1s, or raw for every tick",
+                        "30s",
+                    ));
+                }
+                Ok(Step::Fixed(step))
+            }
+        }
+    }
+
+    /// `agg`: names joined by commas; all of them unless given.
+    pub(crate) fn aggs(&self) -> Result<Vec<Agg>, Box<Problem>> {
+        let Some(text) = self.get("agg") else { return Ok(Agg::ALL.to_vec()) };
+        let mut aggs: Vec<Agg> = Vec::new();
+        for name in text.split(',').map(str::trim) {
+            let found = Agg::ALL.into_iter().find(|agg| agg.name() == name);
+            let agg = found.ok_or_else(|| {
+                Problem::parameter(
+                    "agg",
+                    "must be one or more of avg, min, max, p95, last, joined by commas",
+                    "avg,p95",
+                )
+            })?;
+            if !aggs.contains(&agg) {
+                aggs.push(agg);
+            }
+        }
+        Ok(aggs)
+    }
+
+    fn time(&self, key: &str) -> Result<Option<WallTime>, Box<Problem>> {
+        let Some(text) = self.get(key) else { return Ok(None) };
+        let seconds = text.parse::<f64>().ok().filter(|seconds| (0.0..=253_402_300_799.0).contains(seconds));
+        #[expect(clippy::cast_possible_truncation, reason = "bounded by the year 9999 just above")]
+        let parsed = match seconds {
+            Some(seconds) => Some((seconds * 1_000.0).round() as i64),
+            None => text.parse::<Timestamp>().ok().map(|time| time.as_millisecond()),
+        };
+        parsed.map(|ms| Some(WallTime(ms))).ok_or_else(|| {
+            Problem::parameter(key, "must be an RFC 3339 time or Unix seconds", "2026-01-01T00:00:00Z")
+        })
+    }
+}
+
+/// How finely history is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// About 300 points.
+    Automatic,
+    /// Every tick.
+    Raw,
+    /// Buckets of this length.
+    Fixed(Duration),
+}
+
+/// A duration such as `90s`, `15m`, `1h30m`, `7d`, or plain seconds; at most 100 years.
+pub(crate) fn duration(key: &str, text: &str, example: &str) -> Result<Duration, Box<Problem>> {
+    const LONGEST_MS: f64 = 100.0 * 366.0 * 86_400_000.0;
+    let wrong = || Problem::parameter(key, "must be a duration: numbers with ms, s, m, h, d or w", example);
+    let mut total_ms = 0.0;
+    let mut rest = text.trim();
+    if rest.is_empty() {
+        return Err(wrong());
+    }
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
+        let (number, tail) = rest.split_at_checked(digits).ok_or_else(wrong)?;
+        let letters = tail.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(tail.len());
+        let (unit, tail) = tail.split_at_checked(letters).ok_or_else(wrong)?;
+        let unit_ms = match unit {
+            "ms" => 1.0,
+            "s" => 1_000.0,
+            "m" => 60_000.0,
+            "h" => 3_600_000.0,
+            "d" => 86_400_000.0,
+            "w" => 7.0 * 86_400_000.0,
+            // Plain seconds, only when they are all there is.
+            "" if rest.len() == text.trim().len() && tail.is_empty() => 1_000.0,
+            _ => return Err(wrong()),
+        };
+        total_ms += number.parse::<f64>().map_err(|_| wrong())? * unit_ms;
+        rest = tail;
+    }
+    if !(total_ms > 0.0 && total_ms <= LONGEST_MS) {
+        return Err(Problem::parameter(key, "must be longer than zero and at most 100 years", example));
+    }
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "bounded just above")]
+    Ok(Duration::from_millis(total_ms.round() as u64).max(Duration::from_millis(1)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_read_or_refused() {
+        let table = [
+            ("90s", 90_000),
+            ("15m", 900_000),
+            ("1h30m", 5_400_000),
+            ("7d", 604_800_000),
+            ("250ms", 250),
+            ("60", 60_000),
+            ("1.5h", 5_400_000),
+        ];
+        for (text, ms) in table {
+            assert_eq!(duration("range", text, "15m").unwrap().as_millis(), ms, "{text}");
+        }
+        for text in ["", " ", "0s", "-5m", "5x", "m", "1h30", "30 m", "1..5h", "999999w", "ä", "1e9h", "5m5"]
+        {
+            assert!(duration("range", text, "15m").is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn unknown_and_repeated_parameters_are_refused() {
+        assert!(Params::parse(Some("rnage=5m"), &RANGE).is_err());
+        assert!(Params::parse(Some("range=5m&range=6m"), &RANGE).is_err());
+        let params = Params::parse(Some("metric=a,lowtide_b&metric=c&labels=x=1,y=2%20"), &SELECTOR).unwrap();
+        let selector = params.selector().unwrap();
+        assert_eq!(selector.metrics, ["a", "b", "c"]);
+        assert_eq!(selector.labels, [("x".to_owned(), "1".to_owned()), ("y".to_owned(), "2".to_owned())]);
+    }
+
+    #[test]
+    fn ranges_are_relative_or_absolute() {
+        let now = WallTime(1_800_000_000_000);
+        let range = |query: &str| Params::parse(Some(query), &RANGE).unwrap().range(now);
+        assert_eq!(range("").unwrap().from, WallTime(now.0 - 3_600_000));
+        assert_eq!(range("range=5m").unwrap(), TimeRange { from: WallTime(now.0 - 300_000), to: now });
+        assert_eq!(range("from=1799999000&to=1799999500.5").unwrap().to, WallTime(1_799_999_500_500));
+        assert_eq!(range("from=2026-01-01T00:00:00Z").unwrap().from, WallTime(1_767_225_600_000));
+        for query in ["from=yesterday", "from=1799999500&to=1799999000", "range=5m&from=1799999000", "to=-1"]
+        {
+            assert!(range(query).is_err(), "{query}");
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! Aggregates over the last hour or a part of it.
+
+use super::current::json;
+use crate::dto::aggregates::{Aggregates, SeriesAggregate};
+use crate::error::{Code, Problem};
+use crate::params::{Params, RANGE, SELECTOR};
+use crate::shared::Shared;
+use axum::extract::{RawQuery, State};
+use axum::http::HeaderMap;
+use axum::response::Response;
+use lowtide_collectors::clock;
+use lowtide_core::limits;
+use lowtide_core::window::Scratch;
+
+/// Current value, average, minimum, maximum and 95th percentile of series over a part of the last hour
+///
+/// For counters and histograms the aggregates are of the increase per second between samples.
+#[utoipa::path(get, path = "/api/system-stats/aggregates", tag = "stats", params(
+    ("group" = Option<String>, Query, description = "Only series of this group: host, process, api, quiet, collectors, tick", example = "host"),
+    ("metric" = Option<String>, Query, description = "Only these metrics: full names, comma-separated or repeated", example = "host_cpu_usage_ratio"),
+    ("labels" = Option<String>, Query, description = "Only series with these labels: key=value, comma-separated", example = "device=sda"),
+    ("range" = Option<String>, Query, description = "How far back from `to`: 90s, 15m, 1h. Default 1h", example = "15m"),
+    ("from" = Option<String>, Query, description = "Start, RFC 3339 or Unix seconds, instead of `range`"),
+    ("to" = Option<String>, Query, description = "End, RFC 3339 or Unix seconds. Default now"),
+), responses(
+    (status = 200, description = "The aggregates", body = Aggregates),
+    (status = 304, description = "The client has it already"),
+    (status = "4XX", description = "See `code`", body = Problem, content_type = "application/problem+json"),
+    (status = "5XX", description = "See `code`", body = Problem, content_type = "application/problem+json"),
+))]
+pub(super) async fn get_aggregates(
+    State(shared): State<Shared>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, Box<Problem>> {
+    let known = [SELECTOR.as_slice(), RANGE.as_slice()].concat();
+    let params = Params::parse(query.as_deref(), &known)?;
+    let selector = params.selector()?;
+    let now = clock::now();
+    let range = params.range(now.wall)?;
+    let state = shared.app.state().ok_or_else(Problem::not_ready)?;
+    let series = shared.app.with_window(|window| {
+        let views = window.select(&selector);
+        if views.len() > limits::QUERY_SERIES_MAX {
+            let detail = format!("{} series match, at most {} fit", views.len(), limits::QUERY_SERIES_MAX);
+            return Err(Problem::new(Code::TooManyValues, detail));
+        }
+        let mut scratch = Scratch::default();
+        Ok(views
+            .iter()
+            .filter_map(|view| Some(SeriesAggregate::new(view, &view.aggregate(range, &mut scratch)?)))
+            .collect())
+    })?;
+    let etag =
+        format!("{}-{}-{}-{}", shared.app.about().run_id, state.snapshot.sequence, range.from.0, range.to.0);
+    Ok(json(&etag, &Aggregates::new(range, series)).respond(&headers))
+}

@@ -1,0 +1,108 @@
+//! What the handlers share: the app, the documents of the present tick, and the places for event streams.
+
+use crate::document::Document;
+use crate::error::Problem;
+use lowtide_app::App;
+use lowtide_core::limits;
+use lowtide_core::state::HostState;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use tokio::sync::{Semaphore, watch};
+
+/// Shared by all handlers; cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Shared {
+    pub(crate) app: App,
+    // Swapped once a tick; held only to clone the Arc.
+    tick: Arc<RwLock<Option<Arc<TickDocuments>>>>,
+    pub(crate) streams: Arc<Semaphore>,
+    /// Requests so far; with the run id it names a request.
+    pub(crate) requests: Arc<AtomicU64>,
+    /// Turns true at shutdown: streams end, so that the server can.
+    pub(crate) closing: watch::Receiver<bool>,
+}
+
+/// The documents made from one tick's state, each on first demand.
+#[derive(Debug)]
+pub(crate) struct TickDocuments {
+    pub(crate) state: Arc<HostState>,
+    run_id: String,
+    made: [OnceLock<Document>; Live::COUNT],
+}
+
+/// The documents that are made once a tick.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Live {
+    Current,
+    Quiet,
+    Collectors,
+    Prometheus,
+    OpenMetrics,
+}
+
+impl Live {
+    const COUNT: usize = 5;
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Current => "current",
+            Self::Quiet => "quiet",
+            Self::Collectors => "collectors",
+            Self::Prometheus => "prometheus",
+            Self::OpenMetrics => "openmetrics",
+        }
+    }
+}
+
+impl Shared {
+    pub(crate) fn new(app: App, closing: watch::Receiver<bool>) -> Self {
+        let streams = Arc::new(Semaphore::new(limits::EVENT_STREAMS_MAX));
+        Self {
+            app,
+            tick: Arc::new(RwLock::new(None)),
+            streams,
+            requests: Arc::new(AtomicU64::new(0)),
+            closing,
+        }
+    }
+
+    /// The documents of the newest tick.
+    ///
+    /// # Errors
+    /// `not_ready` before the first tick.
+    pub(crate) fn tick(&self) -> Result<Arc<TickDocuments>, Box<Problem>> {
+        let state = self.app.state().ok_or_else(Problem::not_ready)?;
+        let sequence = state.snapshot.sequence;
+        if let Some(tick) = &*self.tick.read().unwrap_or_else(PoisonError::into_inner)
+            && tick.state.snapshot.sequence == sequence
+        {
+            return Ok(Arc::clone(tick));
+        }
+        let mut place = self.tick.write().unwrap_or_else(PoisonError::into_inner);
+        // Another request may have been quicker, even with a later tick.
+        if let Some(tick) = &*place
+            && tick.state.snapshot.sequence >= sequence
+        {
+            return Ok(Arc::clone(tick));
+        }
+        let tick = Arc::new(TickDocuments {
+            state,
+            run_id: self.app.about().run_id.clone(),
+            made: [const { OnceLock::new() }; Live::COUNT],
+        });
+        *place = Some(Arc::clone(&tick));
+        Ok(tick)
+    }
+}
+
+impl TickDocuments {
+    /// One of the documents, made by `make` if this tick has not been asked for it yet. `make` is given the entity tag.
+    pub(crate) fn document(
+        &self,
+        which: Live,
+        make: impl FnOnce(&HostState, &str) -> Document,
+    ) -> Option<&Document> {
+        let etag = || format!("{}-{}-{}", self.run_id, which.name(), self.state.snapshot.sequence);
+        self.made.get(which as usize).map(|place| place.get_or_init(|| make(&self.state, &etag())))
+    }
+}

@@ -1,0 +1,160 @@
+//! Starting the daemon's heart, and the handle by which API and host read it and ask it to act.
+
+use crate::events::{EventKind, EventLog};
+use crate::metronome::{self, Command};
+use crate::tick::Ticker;
+use lowtide_collectors::{ApiMeter, CollectConfig, Runner, clock};
+use lowtide_core::quiet::QuietConfig;
+use lowtide_core::state::HostState;
+use lowtide_core::units::Now;
+use lowtide_core::window::Window;
+use std::fmt;
+use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// Commands waiting for the tick loop: it takes them within microseconds, and nobody sends more than a few.
+const COMMANDS_MAX: usize = 16;
+
+/// What the daemon runs with.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// What the collectors read, and how often.
+    pub collect: CollectConfig,
+    /// How the verdict is made.
+    pub quiet: QuietConfig,
+}
+
+/// What the host wants to be told from inside the tick loop.
+pub struct Hooks {
+    /// Called after every tick with its state, from the loop itself: a watchdog fed here means that ticks happen.
+    pub after_tick: Box<dyn FnMut(&HostState) + Send>,
+}
+
+impl fmt::Debug for Hooks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hooks").finish_non_exhaustive()
+    }
+}
+
+/// Why the daemon's heart could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The system gave no thread.
+    #[error("cannot start a thread")]
+    Thread(#[source] std::io::Error),
+}
+
+/// What is fixed while the daemon runs.
+#[derive(Clone, Debug)]
+pub struct About {
+    /// Version of the program.
+    pub version: &'static str,
+    /// When this daemon started.
+    pub started: Now,
+    /// Distinguishes this run of the daemon from any other on this machine: event numbers start anew with it.
+    pub run_id: String,
+    /// Time between two ticks.
+    pub tick: Duration,
+}
+
+/// The handle. Cheap to clone; everything behind it is shared.
+#[derive(Clone, Debug)]
+pub struct App {
+    about: Arc<About>,
+    meter: Arc<ApiMeter>,
+    window: Arc<RwLock<Window>>,
+    events: Arc<EventLog>,
+    state: watch::Receiver<Option<Arc<HostState>>>,
+    commands: SyncSender<Command>,
+    // Joined once, by whoever stops the daemon.
+    ticking: Arc<Mutex<Option<JoinHandle<()>>>>,
+}
+
+impl App {
+    /// Starts collectors and tick loop.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn start(settings: Settings, meter: Arc<ApiMeter>, hooks: Hooks) -> Result<Self, StartError> {
+        let started = clock::now();
+        let tick = settings.collect.tick;
+        let ticker = Ticker::new(tick, settings.quiet);
+        let (window, events, state) = (ticker.window(), ticker.events(), ticker.subscribe());
+        let runner =
+            Runner::new(lowtide_collectors::table(&settings.collect, Arc::clone(&meter)), seed(started));
+        let (commands, inbox) = std::sync::mpsc::sync_channel(COMMANDS_MAX);
+        let ticking = metronome::start(ticker, runner, inbox, hooks).map_err(StartError::Thread)?;
+        let about = About {
+            version: env!("CARGO_PKG_VERSION"),
+            started,
+            run_id: format!("{:x}", started.wall.unix_ms()),
+            tick,
+        };
+        let ticking = Arc::new(Mutex::new(Some(ticking)));
+        Ok(Self { about: Arc::new(about), meter, window, events, state, commands, ticking })
+    }
+
+    /// What is fixed while the daemon runs.
+    #[must_use]
+    pub fn about(&self) -> &About {
+        &self.about
+    }
+
+    /// The state of the newest tick; `None` before the first.
+    #[must_use]
+    pub fn state(&self) -> Option<Arc<HostState>> {
+        self.state.borrow().clone()
+    }
+
+    /// The newest state, and a wake-up at each new one.
+    #[must_use]
+    pub fn subscribe(&self) -> watch::Receiver<Option<Arc<HostState>>> {
+        self.state.clone()
+    }
+
+    /// Reads the window of the last hour. The tick waits while `read` runs: it must be short and must not block.
+    pub fn with_window<T>(&self, read: impl FnOnce(&Window) -> T) -> T {
+        read(&self.window.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What happened lately.
+    #[must_use]
+    pub fn events(&self) -> &EventLog {
+        &self.events
+    }
+
+    /// Where the HTTP layer counts its requests.
+    #[must_use]
+    pub fn meter(&self) -> &Arc<ApiMeter> {
+        &self.meter
+    }
+
+    /// Judges by these thresholds from the next tick on. Returns false when the daemon is stopping.
+    pub fn set_quiet(&self, quiet: QuietConfig) -> bool {
+        self.commands.send(Command::SetQuiet(Box::new(quiet))).is_ok()
+    }
+
+    /// Tells that the configuration was read again.
+    pub fn note_reload(&self, applied: Vec<String>, restart_needed: Vec<String>, errors: Vec<String>) {
+        self.events.publish(clock::now().wall, vec![EventKind::Reload { applied, restart_needed, errors }]);
+    }
+
+    /// Stops the tick loop and waits for it. Hung collectors are left behind.
+    pub fn stop(&self) {
+        let _ = self.commands.send(Command::Stop);
+        let ticking = self.ticking.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(ticking) = ticking
+            && ticking.join().is_err()
+        {
+            tracing::error!("the tick loop panicked");
+        }
+    }
+}
+
+/// Spreads the slow collectors of many hosts that started together over their intervals.
+fn seed(started: Now) -> u64 {
+    started.wall.unix_ms().unsigned_abs() ^ u64::from(std::process::id()).rotate_left(32)
+}

@@ -1,0 +1,15 @@
+//! What the daemon does: the tick, the state that it publishes, the events that follow from it, and the handle by which
+//! everything outside asks and acts.
+//!
+//! It knows nothing of HTTP, files of configuration or the terminal. `host` starts it, `api` reads it.
+
+mod derived;
+mod events;
+mod handle;
+mod metronome;
+mod tick;
+
+pub use derived::infos as derived_infos;
+pub use events::{Event, EventKind, EventLog, Since};
+pub use handle::{About, App, Hooks, Settings, StartError};
+pub use tick::Ticker;

@@ -1,0 +1,175 @@
+//! The command line: what can be typed, and which command it starts.
+
+use crate::commands;
+use crate::exit::Exit;
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Where clients look for the daemon unless told otherwise.
+const DEFAULT_URL: &str = "http://127.0.0.1:4270";
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "lowtide",
+    version,
+    about = "Measures this machine and says whether now is a quiet time",
+    after_help = "Exit codes: 0 ok, 64 usage, 69 daemon unreachable or address taken, 75 not quiet now, 78 configuration wrong."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the daemon
+    Serve(ServeArgs),
+    /// Show the verdict, its reasons and the daemon's health
+    Status(ClientArgs),
+    /// Exit 0 when it is quiet and 75 when it is not: for scripts and systemd's `ExecCondition=`
+    Check(CheckArgs),
+    /// Look for what makes the answers worse on this machine, with a fix for each
+    Doctor(DoctorArgs),
+    /// Check the configuration, or print one with all defaults
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+    /// Print completions for a shell
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// `lowtide serve`.
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+    /// Address with port to listen on; port 0 takes a free one
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) listen: Option<String>,
+    /// Folder for everything that Lowtide keeps
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// Folder with the addons
+    #[arg(long, value_name = "DIR")]
+    pub(crate) addons_dir: Option<PathBuf>,
+}
+
+/// Which configuration.
+#[derive(Debug, Args)]
+pub(crate) struct ConfigArgs {
+    /// Configuration file; `conf.d/*.toml` beside it is read too
+    #[arg(long = "config", value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+}
+
+/// Which daemon, and how to answer.
+#[derive(Debug, Args)]
+pub(crate) struct ClientArgs {
+    /// Address of the daemon
+    #[arg(long, env = "LOWTIDE_URL", default_value = DEFAULT_URL)]
+    pub(crate) url: String,
+    /// Answer in JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `lowtide check`.
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    #[command(flatten)]
+    pub(crate) client: ClientArgs,
+    /// The busiest state that still passes
+    #[arg(long, value_enum, default_value_t = AtMost::Quiet)]
+    pub(crate) at_most: AtMost,
+    /// What to answer when the daemon cannot be reached: `fail` exits 69, `pass` exits 0
+    #[arg(long, value_enum, default_value_t = Unreachable::Fail)]
+    pub(crate) on_unreachable: Unreachable,
+    /// Print nothing, only exit
+    #[arg(long, short, conflicts_with = "json")]
+    pub(crate) quiet: bool,
+}
+
+/// The busiest state that passes a check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum AtMost {
+    /// Only QUIET.
+    Quiet,
+    /// QUIET and NORMAL.
+    Normal,
+}
+
+/// Fail-closed or fail-open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Unreachable {
+    /// Not knowing is a no.
+    Fail,
+    /// Not knowing is a yes.
+    Pass,
+}
+
+/// `lowtide doctor`.
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+    #[command(flatten)]
+    pub(crate) client: ClientArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Report every mistake with its place, or say that there is none
+    Check {
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// Answer in JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print a configuration file with every key at its default
+    Default,
+}
+
+/// Reads the command line and runs the command.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version come as errors too; only those that go to stderr are mistakes.
+            let exit = if error.use_stderr() { Exit::Usage } else { Exit::Ok };
+            let _ = error.print();
+            return exit.into();
+        }
+    };
+    match cli.command {
+        Command::Serve(args) => commands::serve::run(&args),
+        Command::Status(args) => commands::status::run(&args),
+        Command::Check(args) => commands::check::run(&args),
+        Command::Doctor(args) => commands::doctor::run(&args),
+        Command::Config { command: ConfigCommand::Check { config, json } } => {
+            commands::config::check(&config, json)
+        }
+        Command::Config { command: ConfigCommand::Default } => commands::config::default(),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "lowtide", &mut std::io::stdout());
+            Exit::Ok
+        }
+    }
+    .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+}

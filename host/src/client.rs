@@ -1,0 +1,91 @@
+//! The client side of the command line: one GET, a deadline, and an answer that says what went wrong.
+
+use http_body_util::{BodyExt as _, Empty, Limited};
+use hyper::body::Bytes;
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+use serde_json::Value;
+use std::error::Error as _;
+use std::time::Duration;
+
+/// Whole request. The daemon answers within milliseconds; a machine in trouble may need seconds.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// Largest answer that is read.
+const ANSWER_BYTES_MAX: usize = 16 << 20;
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ClientError {
+    /// The address is not one that can be asked.
+    #[error("{url:?} is not an address of a daemon: {why}; use for example http://127.0.0.1:4270")]
+    Address { url: String, why: &'static str },
+    /// Nobody answers there.
+    #[error(
+        "no daemon answers at {url}: {why}; start it with `lowtide serve`, or name another with --url or LOWTIDE_URL"
+    )]
+    Unreachable { url: String, why: String },
+    /// The daemon is there but has nothing to say yet, or refused.
+    #[error("the daemon at {url} answered {status}: {detail}")]
+    Refused { url: String, status: u16, detail: String },
+    /// What answers is no Lowtide daemon.
+    #[error("what answers at {url} is not a lowtide daemon: {why}")]
+    NotLowtide { url: String, why: String },
+}
+
+/// Gets one JSON document.
+pub(crate) fn get(url: &str, path: &str) -> Result<Value, ClientError> {
+    let base = url.trim_end_matches('/');
+    let wrong = |why| ClientError::Address { url: url.to_owned(), why };
+    let uri: hyper::Uri = format!("{base}{path}").parse().map_err(|_| wrong("it cannot be read"))?;
+    match uri.scheme_str() {
+        Some("http") if uri.authority().is_some() => {}
+        Some("https") => return Err(wrong("TLS does not exist in this version")),
+        _ => return Err(wrong("it must begin with http://")),
+    }
+    let unreachable = |why: String| ClientError::Unreachable { url: url.to_owned(), why };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| unreachable(error.to_string()))?;
+    let answer = runtime.block_on(async {
+        // The deadline of a foreground command.
+        tokio::time::timeout(DEADLINE, fetch(uri)).await
+    });
+    let (status, body) = match answer {
+        Err(_) => return Err(unreachable(format!("no answer within {} s", DEADLINE.as_secs()))),
+        Ok(Err(why)) => return Err(unreachable(why)),
+        Ok(Ok(answer)) => answer,
+    };
+    let document: Result<Value, _> = serde_json::from_slice(&body);
+    match (status, document) {
+        (200, Ok(document)) => Ok(document),
+        (200, Err(error)) => Err(ClientError::NotLowtide { url: url.to_owned(), why: error.to_string() }),
+        (status, document) => {
+            let detail = document.ok().and_then(|problem| Some(problem.get("detail")?.as_str()?.to_owned()));
+            match detail {
+                Some(detail) => Err(ClientError::Refused { url: url.to_owned(), status, detail }),
+                None => {
+                    Err(ClientError::NotLowtide { url: url.to_owned(), why: format!("it answered {status}") })
+                }
+            }
+        }
+    }
+}
+
+async fn fetch(uri: hyper::Uri) -> Result<(u16, Bytes), String> {
+    let client = Client::builder(TokioExecutor::new()).build_http::<Empty<Bytes>>();
+    let response = client.get(uri).await.map_err(|error| chain(&error))?;
+    let status = response.status().as_u16();
+    let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
+    Ok((status, body.map_err(|error| error.to_string())?.to_bytes()))
+}
+
+/// The innermost cause: "connection refused" says more than "client error".
+fn chain(error: &hyper_util::client::legacy::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text = inner.to_string();
+        cause = inner.source();
+    }
+    text
+}

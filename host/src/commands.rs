@@ -1,0 +1,8 @@
+//! One module a command. A command prints, and answers with how it ended.
+
+pub(crate) mod check;
+pub(crate) mod config;
+pub(crate) mod doctor;
+pub(crate) mod output;
+pub(crate) mod serve;
+pub(crate) mod status;

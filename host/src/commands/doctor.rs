@@ -1,0 +1,67 @@
+//! `lowtide doctor`: what makes the answers worse on this machine, each with a fix, and whether the daemon answers.
+
+use super::output::{out, pretty};
+use crate::cli::DoctorArgs;
+use crate::client;
+use crate::config::{self, Config, Sources};
+use crate::doctor::{ConfigTrouble, DoctorInput, Finding, FindingLevel, examine};
+use crate::exit::Exit;
+use lowtide_collectors::clock;
+use serde_json::json;
+use std::fmt::Write as _;
+
+pub(crate) fn run(args: &DoctorArgs) -> Exit {
+    let loaded = config::load(&Sources::from_process(args.config.file.clone(), Vec::new()));
+    // With a wrong configuration the rest is looked at by the defaults: it is still worth knowing.
+    let config = loaded.as_ref().map_or_else(|_| Config::default(), |loaded| loaded.config.clone());
+    let mut findings = examine(&DoctorInput {
+        proc_dir: config.collectors.proc_dir.clone(),
+        sys_dir: config.collectors.sys_dir.clone(),
+        root_dir: config.collectors.root_dir.clone(),
+        data_dir: loaded.as_ref().ok().map(|loaded| loaded.data_dir.clone()),
+        config: loaded.as_ref().map(drop).map_err(|errors| ConfigTrouble {
+            mistakes: errors.len(),
+            first: errors.first().map(ToString::to_string).unwrap_or_default(),
+        }),
+        effective_uid: rustix::process::geteuid().as_raw(),
+        wall: clock::now().wall,
+    });
+    findings.push(daemon(&args.client.url));
+    let worst = findings.iter().map(|finding| finding.level).max().unwrap_or(FindingLevel::Ok);
+    if args.client.json {
+        out(&pretty(&json!({ "status": worst, "findings": findings })));
+    } else {
+        out(&describe(&findings));
+    }
+    if worst == FindingLevel::Error { Exit::Findings } else { Exit::Ok }
+}
+
+fn daemon(url: &str) -> Finding {
+    let (level, message, fix) = match client::get(url, "/api/system-stats/health") {
+        Ok(health) => {
+            let status = health.get("status").and_then(serde_json::Value::as_str).unwrap_or("?").to_owned();
+            let level = if status == "ok" { FindingLevel::Ok } else { FindingLevel::Warn };
+            let fix = (status != "ok").then(|| "lowtide status".to_owned());
+            (level, format!("the daemon at {url} answers and says {status}"), fix)
+        }
+        Err(error) => (FindingLevel::Warn, error.to_string(), Some("lowtide serve".to_owned())),
+    };
+    Finding { check: "daemon", level, message, fix }
+}
+
+fn describe(findings: &[Finding]) -> String {
+    let mut text = String::new();
+    for finding in findings {
+        let sign = match finding.level {
+            FindingLevel::Ok => "ok   ",
+            FindingLevel::Warn => "warn ",
+            FindingLevel::Error => "ERROR",
+        };
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{sign} {:<20} {}", finding.check, finding.message);
+        if let Some(fix) = &finding.fix {
+            let _ = writeln!(text, "      {:<20} fix: {fix}", "");
+        }
+    }
+    text
+}

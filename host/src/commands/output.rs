@@ -1,0 +1,21 @@
+//! Printing: the only place that writes to the terminal. A closed pipe (`lowtide status | head`) is not a failure.
+
+use std::io::Write as _;
+
+/// Writes text to stdout.
+pub(crate) fn out(text: &str) {
+    let mut stdout = std::io::stdout().lock();
+    // Whoever closed the pipe does not want to hear about it.
+    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+}
+
+/// Writes one line to stderr, with the program's name before it.
+pub(crate) fn complain(text: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "lowtide: {text}");
+}
+
+/// A JSON document as text with a final newline.
+pub(crate) fn pretty(document: &impl serde::Serialize) -> String {
+    // What is printed here are plain structs and values, which always serialise.
+    serde_json::to_string_pretty(document).unwrap_or_default() + "\n"
+}

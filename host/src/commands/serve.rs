@@ -1,0 +1,229 @@
+//! `lowtide serve`: wires the parts, keeps them until a signal ends them, and tells systemd how it goes.
+
+mod folder;
+mod reload;
+
+use super::config::load;
+use super::output::{complain, out};
+use crate::cli::ServeArgs;
+use crate::config::{Config, FlagOverride, Loaded, Sources};
+use crate::exit::Exit;
+use crate::{logging, port_holder};
+use lowtide_app::{App, Hooks, Settings};
+use lowtide_collectors::{ApiMeter, CollectConfig};
+use lowtide_core::state::HostState;
+use sd_notify::NotifyState;
+use std::io::ErrorKind;
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// Threads that serve requests. More than this many cores do not help a daemon that others share a machine with.
+const WORKERS_MAX: usize = 4;
+
+/// Connections waiting to be taken, per listener.
+const BACKLOG: u32 = 1_024;
+
+pub(crate) fn run(args: &ServeArgs) -> Exit {
+    let sources = Sources::from_process(args.config.file.clone(), overrides(args));
+    match load(&sources).and_then(|loaded| start(&sources, &loaded)) {
+        Ok(()) => Exit::Ok,
+        Err(exit) => exit,
+    }
+}
+
+/// Flags as the configuration takes them. Folders are made absolute here, where the working folder is that of the person
+/// who typed them.
+fn overrides(args: &ServeArgs) -> Vec<FlagOverride> {
+    let absolute =
+        |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string();
+    let given = [
+        ("server.listen", "--listen", args.listen.clone()),
+        ("storage.data_dir", "--data-dir", args.data_dir.as_deref().map(absolute)),
+        ("addons.dir", "--addons-dir", args.addons_dir.as_deref().map(absolute)),
+    ];
+    let set = |(key, flag, value): (&str, &str, Option<String>)| {
+        Some(FlagOverride { key: key.to_owned(), value: value?, flag: flag.to_owned() })
+    };
+    given.into_iter().filter_map(set).collect()
+}
+
+fn start(sources: &Sources, loaded: &Loaded) -> Result<(), Exit> {
+    let config = &loaded.config;
+    let level = logging::start(config.log.level, config.log.format);
+    // Held until the process ends.
+    let _lock = folder::claim(&loaded.data_dir).map_err(|error| {
+        complain(&error.to_string());
+        error.exit()
+    })?;
+    folder::warn_of_addons(&loaded.addons_dir);
+    let listeners = bind(config)?;
+
+    let workers = std::thread::available_parallelism().map_or(1, usize::from).min(WORKERS_MAX);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(workers)
+        .thread_name("lt-http")
+        .enable_all()
+        .build();
+    let runtime = runtime.map_err(|error| failed("cannot start the runtime", &error))?;
+    let settings = Settings { collect: collect_config(loaded), quiet: config.quiet.to_core() };
+    let meter = Arc::new(ApiMeter::new(lowtide_api::ROUTES));
+    let app = App::start(settings, meter, hooks()).map_err(|error| failed("cannot start", &error))?;
+
+    let served = runtime.block_on(async {
+        let signals = Signals::new().map_err(|error| failed("cannot take signals", &error))?;
+        let listeners = adopt(listeners).map_err(|error| failed("cannot use the socket", &error))?;
+        notify(&[NotifyState::Ready]);
+        let reloader = reload::Reloader::new(sources.clone(), loaded.config.clone(), app.clone(), level);
+        let stop = signals.until_stop(reloader);
+        lowtide_api::serve(listeners, app.clone(), stop).await.map_err(|error| failed("cannot serve", &error))
+    });
+    notify(&[NotifyState::Stopping]);
+    app.stop();
+    tracing::info!("stopped");
+    served
+}
+
+fn failed(what: &str, error: &dyn std::error::Error) -> Exit {
+    let mut text = format!("{what}: {error}");
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text = format!("{text}: {inner}");
+        cause = inner.source();
+    }
+    complain(&text);
+    Exit::Failed
+}
+
+/// Binds every address; says who holds one that is taken. The first line on stdout is for whoever started the daemon.
+fn bind(config: &Config) -> Result<Vec<TcpListener>, Exit> {
+    let mut listeners = Vec::new();
+    for address in config.server.addresses() {
+        let listener = listen(address).map_err(|error| {
+            complain(&match error.kind() {
+                ErrorKind::AddrInUse => {
+                    let holder = port_holder::holder_of(&config.collectors.proc_dir, address);
+                    let by = holder.map_or("another process".to_owned(), |holder| {
+                        format!("process {} ({})", holder.pid, holder.command_name)
+                    });
+                    format!("{address} is in use by {by}; stop it, or choose another address with --listen")
+                }
+                _ => format!("cannot listen on {address}: {error}"),
+            });
+            Exit::Unavailable
+        })?;
+        listeners.push(listener);
+    }
+    for listener in &listeners {
+        let address = listener.local_addr().map_err(|error| failed("cannot read the address", &error))?;
+        out(&format!("listening on http://{address}\n"));
+    }
+    Ok(listeners)
+}
+
+/// A listening socket that takes over an address whose last connections still linger.
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with, sockopt};
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(family, SocketType::STREAM, flags, None)?;
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    bind(&socket, &address)?;
+    listen(&socket, i32::try_from(BACKLOG).unwrap_or(i32::MAX))?;
+    Ok(TcpListener::from(socket))
+}
+
+fn adopt(listeners: Vec<TcpListener>) -> std::io::Result<Vec<tokio::net::TcpListener>> {
+    listeners.into_iter().map(tokio::net::TcpListener::from_std).collect()
+}
+
+fn collect_config(loaded: &Loaded) -> CollectConfig {
+    let collectors = &loaded.config.collectors;
+    let seconds = |seconds: u32| Duration::from_secs(seconds.into());
+    let intervals = [
+        ("filesystem", collectors.filesystem_seconds),
+        ("sensors", collectors.sensors_seconds),
+        ("power", collectors.power_seconds),
+        ("process", collectors.process_seconds),
+        ("api", collectors.api_seconds),
+    ];
+    CollectConfig {
+        tick: seconds(collectors.tick_seconds),
+        proc_dir: collectors.proc_dir.clone(),
+        sys_dir: collectors.sys_dir.clone(),
+        root_dir: collectors.root_dir.clone(),
+        data_dir: Some(loaded.data_dir.clone()),
+        disabled: collectors.disabled.iter().map(|collector| collector.name().to_owned()).collect(),
+        intervals: intervals.map(|(name, interval)| (name.to_owned(), seconds(interval))).into(),
+        disk_exclude: collectors.disk_exclude.clone(),
+        network_exclude: collectors.network_exclude.clone(),
+        filesystem_exclude: collectors.filesystem_exclude.clone(),
+        filesystem_include_remote: collectors
+            .filesystem_include_remote
+            .iter()
+            .map(|path| path.display().to_string())
+            .collect(),
+    }
+}
+
+/// What the tick loop tells systemd: it is alive, and how it judges. Said from the loop itself, so that a loop that stands
+/// still is seen.
+fn hooks() -> Hooks {
+    let watched = sd_notify::watchdog_enabled().is_some();
+    let mut told = None;
+    Hooks {
+        after_tick: Box::new(move |state: &HostState| {
+            let verdict = (state.quiet.state, state.quiet.score);
+            if told != Some(verdict) {
+                told = Some(verdict);
+                notify(&[NotifyState::Status(&format!("{} {}", verdict.0.name(), verdict.1))]);
+            }
+            if watched {
+                notify(&[NotifyState::Watchdog]);
+            }
+        }),
+    }
+}
+
+/// Tells systemd, where there is one; a lost message is not worth a failure.
+fn notify(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::debug!(%error, "systemd was not told");
+    }
+}
+
+/// The signals that the daemon obeys.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Reloads at every SIGHUP; resolves at SIGTERM or SIGINT.
+    async fn until_stop(mut self, mut reloader: reload::Reloader) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                _ = self.hangup.recv() => {
+                    let usec = NotifyState::monotonic_usec_now();
+                    notify(&[NotifyState::Reloading]);
+                    usec.ok().iter().for_each(|usec| notify(std::slice::from_ref(usec)));
+                    reloader.reload();
+                    notify(&[NotifyState::Ready]);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! `lowtide status`: the verdict for people.
+
+use super::output::{complain, out, pretty};
+use crate::cli::ClientArgs;
+use crate::client::{self, ClientError};
+use crate::exit::Exit;
+use serde_json::{Value, json};
+use std::fmt::Write as _;
+
+pub(crate) fn run(args: &ClientArgs) -> Exit {
+    match fetch(args) {
+        Ok(status) if args.json => {
+            out(&pretty(&status));
+            Exit::Ok
+        }
+        Ok(status) => {
+            out(&describe(&status));
+            Exit::Ok
+        }
+        Err(error) => fail(&error),
+    }
+}
+
+/// Says why there was no answer, and ends accordingly.
+pub(crate) fn fail(error: &ClientError) -> Exit {
+    complain(&error.to_string());
+    match error {
+        ClientError::Address { .. } => Exit::Usage,
+        ClientError::Unreachable { .. } | ClientError::Refused { .. } => Exit::Unavailable,
+        ClientError::NotLowtide { .. } => Exit::Protocol,
+    }
+}
+
+fn fetch(args: &ClientArgs) -> Result<Value, ClientError> {
+    let quiet = client::get(&args.url, "/api/system-stats/quiet")?;
+    let health = client::get(&args.url, "/api/system-stats/health")?;
+    let current = client::get(&args.url, "/api/system-stats/current")?;
+    let host = current.get("host").cloned().unwrap_or_default();
+    Ok(json!({ "url": args.url, "quiet": quiet, "health": health, "host": host }))
+}
+
+fn describe(status: &Value) -> String {
+    let mut text = String::new();
+    let word = |pointer: &str| status.pointer(pointer).and_then(Value::as_str).unwrap_or("?").to_owned();
+    let number = |pointer: &str| status.pointer(pointer).and_then(Value::as_f64);
+    // Writing to a String cannot fail.
+    let _ = writeln!(
+        text,
+        "{} {}/100 since {}, confidence {:.2}",
+        word("/quiet/state"),
+        number("/quiet/score").unwrap_or_default(),
+        word("/quiet/since"),
+        number("/quiet/confidence").unwrap_or_default()
+    );
+    for reason in status.pointer("/quiet/reasons").and_then(Value::as_array).into_iter().flatten() {
+        let _ = writeln!(text, "  {}", reason.get("text").and_then(Value::as_str).unwrap_or("?"));
+    }
+    let percent = |pointer: &str| number(pointer).map(|share| format!("{:.0} %", share * 100.0));
+    let facts = [
+        ("cpu", percent("/host/cpu/usage_ratio")),
+        ("load", number("/host/system/load_average1").map(|load| format!("{load:.2}"))),
+        ("memory available", percent("/host/memory/available_ratio")),
+        ("io stalled", percent("/host/pressure/io_stalled_ratio")),
+    ];
+    let known: Vec<String> =
+        facts.into_iter().filter_map(|(name, value)| Some(format!("{name} {}", value?))).collect();
+    let _ = writeln!(text, "{}", known.join(", "));
+    let _ =
+        writeln!(text, "daemon {} at {}: {}", word("/health/version"), word("/url"), word("/health/status"));
+    for reason in status.pointer("/health/reasons").and_then(Value::as_array).into_iter().flatten() {
+        let _ = writeln!(text, "  {}", reason.as_str().unwrap_or("?"));
+    }
+    text
+}

@@ -1,0 +1,274 @@
+//! The configuration: its types, and with them its whole contract. The reference page, the sample file, the JSON schema
+//! and every check are derived from the doc comments, defaults and ranges here; nothing repeats them by hand.
+//!
+//! This module reads files and variables only in [`load`]; it never changes anything and never applies a setting. `main`
+//! loads at start, the SIGHUP handler loads again and asks [`changes`], `lowtide config` prints the documents.
+//!
+//! To add a key: a field with a doc comment and a range, its default, and `x-reload` if SIGHUP applies it. Then
+//! regenerate `docs/reference`.
+
+mod changes;
+mod check;
+mod document;
+mod error;
+mod file;
+mod keys;
+mod load;
+mod quiet;
+#[cfg(test)]
+mod tests;
+mod value;
+
+pub use changes::{Change, changes};
+pub use document::{json_schema, reference_markdown, sample_toml};
+pub use error::{ConfigError, ErrorKind, Origin, Position};
+pub use keys::{Format, Key, Kind, keys};
+pub use load::{FlagOverride, Loaded, Sources, load};
+pub use quiet::{QuietConfig, Signal, Signals};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+/// Bytes of one configuration file. The full sample with every comment has about 20 KB.
+pub const FILE_BYTES_MAX: usize = 1 << 20;
+
+/// Files read from `conf.d`. A folder with more is not one that a person keeps.
+pub const FILES_MAX: usize = 256;
+
+/// Entries of one list. Far above any machine's disks or interfaces, and every one costs a match each run.
+pub const LIST_ITEMS_MAX: usize = 256;
+
+/// Bytes of one text value: the longest path that Linux takes.
+pub const TEXT_BYTES_MAX: usize = 4_096;
+
+/// Errors reported at once; a file with more is not a configuration.
+pub const ERRORS_MAX: usize = 100;
+
+/// The whole configuration. Every key has a default, so an empty file is a valid one.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Where the API is served.
+    pub server: Server,
+    /// Where Lowtide keeps its files.
+    pub storage: Storage,
+    /// Where addons are looked for.
+    pub addons: Addons,
+    /// What is logged, and how.
+    pub log: Log,
+    /// What is measured, from where and how often. Intervals are rounded up to whole ticks.
+    pub collectors: Collectors,
+    /// When the machine counts as quiet. Becoming QUIET takes all signals for a while, leaving it takes one at once.
+    #[schemars(extend("x-reload" = true))]
+    pub quiet: QuietConfig,
+}
+
+/// The `[server]` section.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Server {
+    /// Addresses with port that the API listens on, such as `127.0.0.1:4270` or `[::1]:4270`; `localhost` means
+    /// `127.0.0.1`, port 0 takes a free one. Only loopback addresses are accepted: this version has no tokens and no TLS.
+    #[schemars(length(min = 1, max = 16), extend("x-format" = "loopback address"))]
+    pub listen: Vec<String>,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self { listen: vec!["127.0.0.1:4270".to_owned()] }
+    }
+}
+
+impl Server {
+    /// The addresses of `listen`, in its order. What does not parse is left out; [`load`] lets nothing such through.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.listen.iter().filter_map(|text| parse_address(text)).collect()
+    }
+}
+
+/// Reads `host:port`, where the host is an address or `localhost`. Names are not resolved: what the daemon binds must not
+/// depend on a name server.
+pub(crate) fn parse_address(text: &str) -> Option<SocketAddr> {
+    if let Some(port) = text.strip_prefix("localhost:") {
+        return Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port.parse().ok()?));
+    }
+    text.parse().ok()
+}
+
+/// The `[storage]` section.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Storage {
+    /// Folder for everything that Lowtide keeps. Without it: `$STATE_DIRECTORY` (set by systemd), else `/var/lib/lowtide`
+    /// for root, else `$XDG_STATE_HOME/lowtide` or `~/.local/state/lowtide`.
+    #[schemars(extend("x-format" = "absolute path", "x-example" = "/var/lib/lowtide"))]
+    pub data_dir: Option<PathBuf>,
+}
+
+/// The `[addons]` section.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Addons {
+    /// Folder with the addons. Without it: `addons` in the data folder.
+    #[schemars(extend("x-format" = "absolute path", "x-example" = "/var/lib/lowtide/addons"))]
+    pub dir: Option<PathBuf>,
+}
+
+/// The `[log]` section.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// The least important lines that are still written.
+    #[schemars(extend("x-reload" = true))]
+    pub level: LogLevel,
+    /// Shape of a line.
+    pub format: LogFormat,
+}
+
+/// How important a log line must be to be written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LogLevel {
+    /// A person must look.
+    Error,
+    /// Something failed and the daemon carried on.
+    Warn,
+    /// What an operator wants to know later.
+    #[default]
+    Info,
+    /// Steps of the daemon.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+/// The shape of a log line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The `[collectors]` section.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Collectors {
+    /// Time between two ticks: how often the fast collectors run and the quiet verdict is made.
+    #[schemars(range(min = 1, max = 60))]
+    pub tick_seconds: u32,
+    /// Where the host's `/proc` is seen; another folder when Lowtide runs in a container.
+    #[schemars(extend("x-format" = "absolute path"))]
+    pub proc_dir: PathBuf,
+    /// Where the host's `/sys` is seen; another folder when Lowtide runs in a container.
+    #[schemars(extend("x-format" = "absolute path"))]
+    pub sys_dir: PathBuf,
+    /// Where the host's root folder is seen; put before mount points when Lowtide runs in a container.
+    #[schemars(extend("x-format" = "absolute path"))]
+    pub root_dir: PathBuf,
+    /// Collectors that do not run. Signals without values then count as absent.
+    #[schemars(length(max = 256))]
+    pub disabled: Vec<Collector>,
+    /// Time between two looks at the space of file systems.
+    #[schemars(range(min = 5, max = 3600))]
+    pub filesystem_seconds: u32,
+    /// Time between two readings of the temperature sensors.
+    #[schemars(range(min = 1, max = 3600))]
+    pub sensors_seconds: u32,
+    /// Time between two readings of battery and mains.
+    #[schemars(range(min = 1, max = 3600))]
+    pub power_seconds: u32,
+    /// Time between two measurements of Lowtide's own process.
+    #[schemars(range(min = 1, max = 3600))]
+    pub process_seconds: u32,
+    /// Time between two reports of the API's request statistics.
+    #[schemars(range(min = 1, max = 3600))]
+    pub api_seconds: u32,
+    /// Globs of block devices that are not measured, such as `loop*`.
+    #[schemars(length(max = 256), extend("x-format" = "glob"))]
+    pub disk_exclude: Vec<String>,
+    /// Globs of network interfaces that are not measured.
+    #[schemars(length(max = 256), extend("x-format" = "glob"))]
+    pub network_exclude: Vec<String>,
+    /// Globs of mount points that are not measured, such as `/mnt/backup*`.
+    #[schemars(length(max = 256), extend("x-format" = "glob"))]
+    pub filesystem_exclude: Vec<String>,
+    /// Mount points of network file systems that are measured all the same. A server that hangs then hangs this collector.
+    #[schemars(length(max = 256), extend("x-format" = "absolute path"))]
+    pub filesystem_include_remote: Vec<PathBuf>,
+}
+
+impl Default for Collectors {
+    fn default() -> Self {
+        Self {
+            tick_seconds: 2,
+            proc_dir: "/proc".into(),
+            sys_dir: "/sys".into(),
+            root_dir: "/".into(),
+            disabled: Vec::new(),
+            filesystem_seconds: 30,
+            sensors_seconds: 15,
+            power_seconds: 15,
+            process_seconds: 5,
+            api_seconds: 5,
+            disk_exclude: Vec::new(),
+            network_exclude: vec!["veth*".to_owned()],
+            filesystem_exclude: Vec::new(),
+            filesystem_include_remote: Vec::new(),
+        }
+    }
+}
+
+/// The built-in collectors, by the names that the API shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Collector {
+    /// CPU time by mode, in all and by core.
+    Cpu,
+    /// Load, uptime and boot time.
+    System,
+    /// Memory and swap.
+    Memory,
+    /// Pressure stall information.
+    Pressure,
+    /// Throughput and busy time of block devices.
+    Disk,
+    /// Traffic of network interfaces.
+    Network,
+    /// Space of mounted file systems.
+    Filesystem,
+    /// Temperatures.
+    Sensors,
+    /// Battery and mains.
+    Power,
+    /// Lowtide's own process.
+    Process,
+    /// Requests to Lowtide's API.
+    Api,
+}
+
+impl Collector {
+    /// The name as in the configuration and the API.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cpu => "cpu",
+            Self::System => "system",
+            Self::Memory => "memory",
+            Self::Pressure => "pressure",
+            Self::Disk => "disk",
+            Self::Network => "network",
+            Self::Filesystem => "filesystem",
+            Self::Sensors => "sensors",
+            Self::Power => "power",
+            Self::Process => "process",
+            Self::Api => "api",
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! One configuration file: reading it within bounds, and walking its TOML against the table of keys. Yields settings with
+//! their places, and every mistake with its own; it never stops at the first and never merges.
+
+use super::error::{ConfigError, ErrorKind, Mistake, Origin, Position};
+use super::keys::Table;
+use super::value::{from_toml, nearest, quoted};
+use super::{ERRORS_MAX, FILE_BYTES_MAX};
+use serde_json::Value;
+use std::fs::File;
+use std::io::{self, Read};
+use std::ops::Range;
+use std::os::unix::fs::FileTypeExt;
+use std::path::Path;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+/// A value for a key, and where it was written.
+#[derive(Clone, Debug)]
+pub(super) struct Setting {
+    pub(super) key: String,
+    pub(super) value: Value,
+    pub(super) origin: Origin,
+}
+
+/// Reads a file. `Ok(None)` when there is none.
+pub(super) fn read(path: &Path) -> Result<Option<String>, ConfigError> {
+    let refuse = |message: String| Err(whole_file(path, ErrorKind::Unreadable, message));
+    let metadata = match std::fs::metadata(path) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return refuse(unreadable(&error)),
+    };
+    let kind = metadata.file_type();
+    if kind.is_dir() {
+        return refuse("is a directory, name the file in it".to_owned());
+    }
+    // Opening a pipe waits for its writer, perhaps for ever. Character devices stay: `/dev/null` is an empty file.
+    if kind.is_fifo() || kind.is_socket() || kind.is_block_device() {
+        return refuse("is not a regular file, copy its text into one".to_owned());
+    }
+    let mut bytes = Vec::new();
+    let limit = FILE_BYTES_MAX as u64 + 1;
+    if let Err(error) = File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes)) {
+        return refuse(unreadable(&error));
+    }
+    if bytes.len() > FILE_BYTES_MAX {
+        return refuse(format!("is larger than {FILE_BYTES_MAX} bytes, is it the right file"));
+    }
+    match String::from_utf8(bytes) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) => {
+            let at = error.utf8_error().valid_up_to();
+            let valid = String::from_utf8_lossy(error.as_bytes().get(..at).unwrap_or_default()).into_owned();
+            let origin = Origin::File { path: path.to_owned(), position: Some(position(&valid, at)) };
+            let message = "is not utf-8 from here on, save the file as utf-8".to_owned();
+            Err(ConfigError { kind: ErrorKind::Unreadable, origin, key: None, message, allowed: None })
+        }
+    }
+}
+
+fn unreadable(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "cannot be read: permission denied, make it readable for the user that runs lowtide".to_owned()
+        }
+        _ => format!("cannot be read: {}", error.to_string().to_lowercase()),
+    }
+}
+
+pub(super) fn whole_file(path: &Path, kind: ErrorKind, message: String) -> ConfigError {
+    let origin = Origin::File { path: path.to_owned(), position: None };
+    ConfigError { kind, origin, key: None, message, allowed: None }
+}
+
+/// Walks the text of a file.
+pub(super) fn walk(path: &Path, text: &str, table: &Table) -> (Vec<Setting>, Vec<ConfigError>) {
+    let mut walk = Walk { path, text, table, settings: Vec::new(), errors: Vec::new() };
+    let (document, faults) = DeTable::parse_recoverable(text);
+    if faults.is_empty() {
+        walk.section("", document.get_ref());
+    }
+    // With a broken syntax the rest is guesswork: a missing quote would make a dozen keys wrong.
+    for fault in faults.iter().take(ERRORS_MAX) {
+        let span = fault.span().unwrap_or_default();
+        let mistake = Mistake::new(ErrorKind::Syntax, format!("not valid toml: {}", fault.message()));
+        walk.errors.push(ConfigError { key: None, ..mistake.at(walk.origin(span), "") });
+    }
+    (walk.settings, walk.errors)
+}
+
+struct Walk<'a> {
+    path: &'a Path,
+    text: &'a str,
+    table: &'a Table,
+    settings: Vec<Setting>,
+    errors: Vec<ConfigError>,
+}
+
+impl Walk<'_> {
+    fn section(&mut self, section: &str, fields: &DeTable<'_>) {
+        let mut fields: Vec<_> = fields.iter().collect();
+        // The parser sorts by name; people read from the top.
+        fields.sort_by_key(|(name, _)| name.span().start);
+        for (name, value) in fields {
+            if self.errors.len() >= ERRORS_MAX {
+                return;
+            }
+            let dot = if section.is_empty() { "" } else { "." };
+            let full = format!("{section}{dot}{}", name.get_ref());
+            // A name with a dot in quotes would look like a key of a deeper section.
+            let plain = !name.get_ref().contains('.');
+            if let Some(key) = self.table.key(&full).filter(|_| plain) {
+                match from_toml(key, value) {
+                    Ok(value_read) => {
+                        let origin = self.origin(value.span());
+                        self.settings.push(Setting { key: full, value: value_read, origin });
+                    }
+                    Err(found) => {
+                        for (mistake, index, span) in found {
+                            let name =
+                                index.map(|index| format!("{full}[{index}]")).unwrap_or_else(|| full.clone());
+                            self.errors.push(mistake.at(self.origin(span), name));
+                        }
+                    }
+                }
+            } else if self.table.is_section(&full) && plain {
+                self.subsection(&full, value);
+            } else {
+                let mistake = unknown_key(self.table, section, name.get_ref());
+                self.errors.push(mistake.at(self.origin(name.span()), shown_key(section, name.get_ref())));
+            }
+        }
+    }
+
+    fn subsection(&mut self, name: &str, value: &Spanned<DeValue<'_>>) {
+        if let DeValue::Table(fields) = value.get_ref() {
+            return self.section(name, fields);
+        }
+        let message = format!("is a section, write [{name}] on a line of its own and its keys below");
+        self.errors.push(Mistake::new(ErrorKind::WrongType, message).at(self.origin(value.span()), name));
+    }
+
+    fn origin(&self, span: Range<usize>) -> Origin {
+        Origin::File { path: self.path.to_owned(), position: Some(position(self.text, span.start)) }
+    }
+}
+
+/// The mistake of naming a key that a section does not have, with the one that was probably meant.
+pub(super) fn unknown_key(table: &Table, section: &str, name: &str) -> Mistake {
+    let children = table.children(section);
+    let near = nearest(name, children.iter().copied()).map(str::to_owned);
+    // The right name in the wrong section is the other common slip.
+    let elsewhere = || table.keys.iter().find(|key| key.leaf() == name).map(|key| key.name.clone());
+    let hint = near.or_else(elsewhere).map(|name| format!(" (did you mean {name})")).unwrap_or_default();
+    let place = if section.is_empty() { "at the top level".to_owned() } else { format!("in [{section}]") };
+    Mistake::new(ErrorKind::UnknownKey, format!("unknown key{hint}"))
+        .allowed(format!("{place}: {}", children.join(", ")))
+}
+
+fn shown_key(section: &str, name: &str) -> String {
+    let bare = !name.is_empty()
+        && name.len() <= 80
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || "_-".contains(c));
+    let name = if bare { name.to_owned() } else { quoted(name) };
+    if section.is_empty() { name } else { format!("{section}.{name}") }
+}
+
+/// Line and column of a byte in a text.
+fn position(text: &str, at: usize) -> Position {
+    let mut at = at.min(text.len());
+    while !text.is_char_boundary(at) {
+        at -= 1;
+    }
+    let before = text.get(..at).unwrap_or_default();
+    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    let line = before.matches('\n').count() + 1;
+    let column = before.get(line_start..).unwrap_or_default().chars().count() + 1;
+    let number = |count| u32::try_from(count).unwrap_or(u32::MAX);
+    Position { line: number(line), column: number(column) }
+}

@@ -1,0 +1,86 @@
+//! `cargo xtask ci`: every check, cheap ones first, ended by the first failure. CI runs this and nothing else, so a green run
+//! here is a green run there.
+
+use crate::project::{self, Project};
+use crate::{generate, test, tidy, tools};
+use anyhow::{Context as _, Result};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+type Step = (&'static str, fn(&Project) -> Result<()>);
+
+/// In this order. Simulation seeds and mutation tests are part of `test`, which CI runs with more of both.
+const STEPS: [Step; 7] = [
+    ("fmt", format),
+    ("tidy", tidy::run),
+    ("clippy", clippy),
+    ("gen", generate::check),
+    ("doc", documents),
+    ("deny", deny),
+    ("test", |project| test::all(project, &[])),
+];
+
+/// Runs the steps and prints a table of them at the end, also after a failure.
+pub(crate) fn run(project: &Project) -> Result<()> {
+    let mut done: Vec<(&str, Duration)> = Vec::new();
+    let mut failure = None;
+    for (name, step) in STEPS {
+        println!("== {name}");
+        let begin = Instant::now();
+        let result = step(project);
+        done.push((name, begin.elapsed()));
+        if let Err(error) = result {
+            failure = Some(error.context(format!("step {name} failed")));
+            break;
+        }
+    }
+    println!();
+    for (at, (name, _)) in STEPS.iter().enumerate() {
+        match done.get(at) {
+            None => println!("{name:<8} not run"),
+            Some((_, took)) => {
+                let failed = failure.is_some() && at + 1 == done.len();
+                println!(
+                    "{name:<8} {:<6} {:>7.1} s",
+                    if failed { "FAILED" } else { "ok" },
+                    took.as_secs_f64()
+                );
+            }
+        }
+    }
+    failure.map_or(Ok(()), Err)
+}
+
+fn format(project: &Project) -> Result<()> {
+    project::run(&mut project.cargo(["fmt", "--all", "--check"]))
+}
+
+fn clippy(project: &Project) -> Result<()> {
+    let arguments = ["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
+    project::run(&mut project.cargo(arguments))
+}
+
+fn documents(project: &Project) -> Result<()> {
+    let mut command = project.cargo(["doc", "--workspace", "--no-deps", "--locked"]);
+    project::run(command.env("RUSTDOCFLAGS", "-D warnings"))
+}
+
+/// Licences, sources and bans. Advisories only against a database that is already here: nothing is fetched for them.
+pub(crate) fn deny(project: &Project) -> Result<()> {
+    let tool = tools::cargo_deny(project)?;
+    let mut command = project.command(&tool);
+    command.args(["--locked", "check", "--hide-inclusion-graph", "bans", "licenses", "sources"]);
+    project::run(&mut command)?;
+    let Some(database) = std::env::var_os("LOWTIDE_ADVISORY_DB").map(PathBuf::from) else {
+        println!("advisories not checked: LOWTIDE_ADVISORY_DB names no database");
+        return Ok(());
+    };
+    // The place of the database can only be set in a configuration file: ours, with one line more.
+    let place = std::path::absolute(&database)?;
+    let ours = std::fs::read_to_string(project.root.join("deny.toml"))?;
+    let file = project.target.join("deny-advisories.toml");
+    let place = place.to_str().context("LOWTIDE_ADVISORY_DB is not UTF-8")?;
+    std::fs::write(&file, format!("{ours}\n[advisories]\ndb-path = {place:?}\n"))?;
+    let mut command = project.command(&tool);
+    project::run(command.args(["--frozen", "--config"]).arg(&file).args(["check", "advisories"]))
+}
