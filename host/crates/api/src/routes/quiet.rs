@@ -1,4 +1,4 @@
-//! The verdict.
+//! The verdict. It only hands out what the tick has decided; the router calls it.
 
 use super::current::{json, live};
 use crate::dto::quiet::Quiet;

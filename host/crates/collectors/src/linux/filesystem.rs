@@ -146,11 +146,18 @@ pub(crate) struct Filesystem {
     ask: AskSpace,
 }
 
+/// Where the mounts are listed. In a container that sees its host's procfs in another folder, `self` would be this process with
+/// the container's own mounts; the host's are those of its first process.
+fn mountinfo(proc_dir: &Path) -> &'static str {
+    let foreign = proc_dir != Path::new("/proc") && proc_dir.join("1/mountinfo").exists();
+    if foreign { "1/mountinfo" } else { "self/mountinfo" }
+}
+
 impl Filesystem {
-    /// Reads nothing yet.
+    /// Reads nothing but which of two files there is.
     pub(crate) fn new(config: &CollectConfig, ask: AskSpace) -> Self {
         Self {
-            mounts: ProcFile::new(&config.proc_dir, "self/mountinfo", Records::Many),
+            mounts: ProcFile::new(&config.proc_dir, mountinfo(&config.proc_dir), Records::Many),
             root_dir: config.root_dir.clone(),
             data_dir: config.data_dir.clone(),
             exclude: config.filesystem_exclude.clone(),
