@@ -8,6 +8,7 @@ mod health;
 mod history;
 mod metrics;
 mod quiet;
+mod select;
 
 use crate::error::{Code, Problem};
 use crate::observe;

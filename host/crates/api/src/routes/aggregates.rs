@@ -1,6 +1,7 @@
 //! Aggregates over the last hour or a part of it.
 
 use super::current::json;
+use super::select;
 use crate::dto::aggregates::{Aggregates, SeriesAggregate};
 use crate::error::{Code, Problem};
 use crate::params::{Params, RANGE, SELECTOR};
@@ -39,6 +40,7 @@ pub(super) async fn get_aggregates(
     let now = clock::now();
     let range = params.range(now.wall)?;
     let state = shared.app.state().ok_or_else(Problem::not_ready)?;
+    select::check(&selector, &state)?;
     let series = shared.app.with_window(|window| {
         let views = window.select(&selector);
         if views.len() > limits::QUERY_SERIES_MAX {

@@ -1,6 +1,7 @@
 //! Series over time, from the in-memory window.
 
 use super::current::json;
+use super::select;
 use crate::dto::history::History;
 use crate::error::{Code, Problem};
 use crate::params::{Params, RANGE, SELECTOR, Step};
@@ -49,6 +50,7 @@ pub(super) async fn get_history(
     let (step, aggs) = (params.step()?, params.aggs()?);
     let range = params.range(clock::now().wall)?;
     let state = shared.app.state().ok_or_else(Problem::not_ready)?;
+    select::check(&selector, &state)?;
     let history = shared.app.with_window(|window| {
         let views = window.select(&selector);
         let range = window.span().map_or(range, |held| trim(range, held));
