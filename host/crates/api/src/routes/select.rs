@@ -19,7 +19,7 @@ pub(super) fn check(selector: &Selector, state: &HostState) -> Result<(), Box<Pr
     for name in &selector.metrics {
         if !declared().any(|known| known == name) {
             let nearest = declared().max_by_key(|known| alike(known, name)).unwrap_or("host_cpu_usage_ratio");
-            return Err(Problem::parameter("metric", "there is no such metric; /docs and /metrics list them", nearest));
+            return Err(Problem::parameter("metric", "there is no such metric; /metrics lists those of this host", nearest));
         }
     }
     Ok(())
