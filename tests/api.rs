@@ -30,7 +30,10 @@ fn documents() -> impl Iterator<Item = (&'static str, &'static str, &'static str
 }
 
 fn live(path: &str) -> bool {
-    matches!(path, "/api/system-stats/current" | "/api/system-stats/quiet" | "/api/system-stats/debug/collectors")
+    matches!(
+        path,
+        "/api/system-stats/current" | "/api/system-stats/quiet" | "/api/system-stats/debug/collectors"
+    )
 }
 
 #[test]
@@ -56,7 +59,8 @@ fn every_document_is_what_its_schema_says() {
         assert_eq!(answer.status, 200, "{path}: {}", answer.text());
         let sent = answer.header("content-type").unwrap_or_default();
         assert_eq!(sent.split(';').next(), Some(media), "{path}");
-        let described = openapi.pointer(&format!("/paths/{}/get/responses/200/content", path.replace('/', "~1")));
+        let described =
+            openapi.pointer(&format!("/paths/{}/get/responses/200/content", path.replace('/', "~1")));
         let described = described.unwrap_or_else(|| panic!("{path} without content"));
         let rule = described.get(media).unwrap_or_else(|| panic!("{path}: {media} is not described"));
         if let Some(name) = name {
@@ -98,7 +102,8 @@ fn live_documents_of_one_tick_agree() {
     assert_eq!(current["collected_at"], quiet["assessed_at"]);
     assert_eq!(current["collected_at"], collectors["collected_at"]);
     assert_eq!(quiet["summary"], quiet["reasons"][0]["text"]);
-    let texts: Vec<&Value> = quiet["reasons"].as_array().unwrap().iter().map(|reason| &reason["text"]).collect();
+    let texts: Vec<&Value> =
+        quiet["reasons"].as_array().unwrap().iter().map(|reason| &reason["text"]).collect();
     let short: Vec<&Value> = current["quiet"]["reasons"].as_array().unwrap().iter().collect();
     assert_eq!(texts, short);
     let cpu = quiet["inputs"]["cpu"]["value"].as_f64().unwrap();
@@ -221,9 +226,13 @@ fn openmetrics_is_negotiated_and_ends_with_its_mark() {
     let plain = daemon.get("/metrics");
     assert_eq!(plain.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
     assert!(!plain.text().contains("# EOF"));
-    let prometheus = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.2";
+    let prometheus =
+        "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.2";
     let open = http::get_with(daemon.address, "/metrics", &[("accept", prometheus)]);
-    assert_eq!(open.header("content-type"), Some("application/openmetrics-text; version=1.0.0; charset=utf-8"));
+    assert_eq!(
+        open.header("content-type"),
+        Some("application/openmetrics-text; version=1.0.0; charset=utf-8")
+    );
     assert!(open.text().ends_with("\n# EOF\n"));
     assert_eq!(open.header("vary"), Some("accept, accept-encoding"));
     assert_ne!(open.header("etag"), plain.header("etag"), "two bodies, two tags");
@@ -244,7 +253,10 @@ fn the_exposition_says_what_the_document_says() {
     };
     let host = &current["host"];
     assert_eq!(host["cpu"]["usage_ratio"].as_f64(), Some(sample("lowtide_host_cpu_usage_ratio")));
-    assert_eq!(host["memory"]["available_bytes"].as_f64(), Some(sample("lowtide_host_memory_available_bytes")));
+    assert_eq!(
+        host["memory"]["available_bytes"].as_f64(),
+        Some(sample("lowtide_host_memory_available_bytes"))
+    );
     let user = host["cpu"]["by_mode"].as_array().unwrap().iter().find(|row| row["mode"] == "user").unwrap();
     assert_eq!(user["seconds_total"].as_f64(), Some(sample("lowtide_host_cpu_seconds_total{mode=\"user\"}")));
     assert_eq!(current["quiet"]["score"].as_f64(), Some(sample("lowtide_quiet_score")));
@@ -276,7 +288,9 @@ fn the_documents_for_people_need_nothing_from_elsewhere() {
 #[test]
 fn what_is_not_there_or_not_allowed_is_a_problem() {
     let daemon = Daemon::start();
-    for path in ["/", "/nothing", "/api", "/api/system-stats/", "/api/system-stats/current/", "/metrics/x", "/LIVEZ"] {
+    for path in
+        ["/", "/nothing", "/api", "/api/system-stats/", "/api/system-stats/current/", "/metrics/x", "/LIVEZ"]
+    {
         let answer = daemon.get(path);
         assert_eq!(answer.status, 404, "{path}");
         assert_eq!(answer.problem()["code"], "not_found", "{path}");
@@ -295,7 +309,8 @@ fn what_is_not_there_or_not_allowed_is_a_problem() {
 #[test]
 fn bodies_that_nobody_wants_do_no_harm() {
     let daemon = Daemon::start();
-    let paths = COVERED.iter().map(|(path, ..)| *path).filter(|path| *path != "/api/events").chain(["/nothing"]);
+    let paths =
+        COVERED.iter().map(|(path, ..)| *path).filter(|path| *path != "/api/events").chain(["/nothing"]);
     let bodies: [&[u8]; 5] = [b"{", b"[1,", b"\"\\ud800\"", b"\xff\xfe", b"{\"a\":1e999}"];
     for path in paths {
         for body in bodies {
@@ -400,9 +415,13 @@ fn an_answer_that_would_be_too_large_is_refused_with_what_would_fit() {
     let points = answer.json()["timestamps"].as_array().unwrap().len();
     assert!(points < 600, "{points} points of a daemon that has just started");
     let before = daemon.json("/api/system-stats/history?from=0&to=10&metric=quiet_score");
-    assert!(before["series"].as_array().unwrap().iter().all(|series| {
-        series["values"]["avg"].as_array().unwrap().iter().all(Value::is_null)
-    }));
+    assert!(
+        before["series"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|series| { series["values"]["avg"].as_array().unwrap().iter().all(Value::is_null) })
+    );
 }
 
 fn numbers(values: &Value) -> Vec<f64> {
@@ -494,7 +513,10 @@ fn selectors_steps_and_aggregates_choose_what_is_sent() {
 #[test]
 fn probes_say_ready_and_what_they_looked_at() {
     let daemon = Daemon::start();
-    assert_eq!((daemon.get("/livez").text().as_str(), daemon.get("/readyz").text().as_str()), ("ok\n", "ok\n"));
+    assert_eq!(
+        (daemon.get("/livez").text().as_str(), daemon.get("/readyz").text().as_str()),
+        ("ok\n", "ok\n")
+    );
     let verbose = daemon.get("/readyz?verbose").text();
     for check in ["tick ", "window ", "collector.cpu works", "collector.api "] {
         assert!(verbose.contains(check), "{check} in {verbose}");
@@ -513,7 +535,8 @@ fn requests_are_counted_by_route_and_a_wrong_path_makes_no_series() {
     }
     let metrics = eventually("the requests in the exposition", || {
         let metrics = daemon.get("/metrics").text();
-        let wanted = ["{route=\"unmatched\",status_class=\"4xx\"} 5", "{route=\"/livez\",status_class=\"2xx\"} 5"];
+        let wanted =
+            ["{route=\"unmatched\",status_class=\"4xx\"} 5", "{route=\"/livez\",status_class=\"2xx\"} 5"];
         wanted.iter().all(|line| metrics.contains(line)).then_some(metrics)
     });
     assert!(!metrics.contains("nothing-"), "what a client types must never become a label");

@@ -27,7 +27,9 @@ pub(crate) fn program() -> PathBuf {
     let beside = own.parent().and_then(Path::parent).map(|folder| folder.join("lowtide"));
     match beside.filter(|file| file.is_file()) {
         Some(file) => file,
-        None => panic!("there is no program to test: run `cargo xtask test`, or name one in LOWTIDE_TEST_BIN"),
+        None => {
+            panic!("there is no program to test: run `cargo xtask test`, or name one in LOWTIDE_TEST_BIN")
+        }
     }
 }
 

@@ -19,7 +19,11 @@ pub(crate) struct Event {
 impl Event {
     /// Its number without the run.
     pub(crate) fn number(&self) -> u64 {
-        self.id.rsplit('-').next().and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("{self:?}"))
+        self.id
+            .rsplit('-')
+            .next()
+            .and_then(|number| number.parse().ok())
+            .unwrap_or_else(|| panic!("{self:?}"))
     }
 }
 
@@ -34,7 +38,9 @@ impl Stream {
     pub(crate) fn open(address: SocketAddr, query: &str, last: Option<&str>) -> Self {
         let mut connection = Connection::open(address).unwrap();
         let last = last.map(|last| format!("last-event-id: {last}\r\n")).unwrap_or_default();
-        let head = format!("GET /api/events{query} HTTP/1.1\r\nhost: localhost\r\naccept: text/event-stream\r\n{last}\r\n");
+        let head = format!(
+            "GET /api/events{query} HTTP/1.1\r\nhost: localhost\r\naccept: text/event-stream\r\n{last}\r\n"
+        );
         connection.send(head.as_bytes()).unwrap();
         let head = connection.head().unwrap();
         Self { connection, head, text: String::new() }
@@ -45,14 +51,21 @@ impl Stream {
         loop {
             while let Some((block, rest)) = self.text.split_once("\n\n") {
                 let field = |name: &str| {
-                    block.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": ")).map(str::to_owned)
+                    block
+                        .lines()
+                        .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+                        .map(str::to_owned)
                 };
                 let (id, name, data) = (field("id"), field("event"), field("data"));
                 self.text = rest.to_owned();
                 // Comments and the retry time are blocks without data.
                 if let Some(data) = data {
                     let data = serde_json::from_str(&data).map_err(io::Error::other)?;
-                    return Ok(Some(Event { id: id.unwrap_or_default(), name: name.unwrap_or_default(), data }));
+                    return Ok(Some(Event {
+                        id: id.unwrap_or_default(),
+                        name: name.unwrap_or_default(),
+                        data,
+                    }));
                 }
             }
             match self.connection.chunk()? {
@@ -159,7 +172,8 @@ fn kinds_choose_and_an_unknown_one_is_refused() {
 #[test]
 fn the_65th_stream_is_refused_until_a_place_is_free() {
     let daemon = Daemon::start();
-    let mut streams: Vec<Stream> = (0..64).map(|_| Stream::open(daemon.address, "?kinds=state", None)).collect();
+    let mut streams: Vec<Stream> =
+        (0..64).map(|_| Stream::open(daemon.address, "?kinds=state", None)).collect();
     assert!(streams.iter().all(|stream| stream.head.status == 200));
     let refused = http::get(daemon.address, "/api/events");
     assert_eq!((refused.status, refused.problem()["code"].as_str()), (503, Some("too_many_streams")));

@@ -32,7 +32,13 @@ impl Answer {
 
     /// The problem document that every error must be, with what holds for all of them checked.
     pub(crate) fn problem(&self) -> Value {
-        assert_eq!(self.header("content-type"), Some("application/problem+json"), "{}: {}", self.status, self.text());
+        assert_eq!(
+            self.header("content-type"),
+            Some("application/problem+json"),
+            "{}: {}",
+            self.status,
+            self.text()
+        );
         let problem = self.json();
         assert_eq!(problem["status"], self.status, "{problem}");
         let code = problem["code"].as_str().unwrap();
@@ -122,7 +128,8 @@ impl Connection {
     /// One chunk of a chunked body; `None` after the last.
     pub(crate) fn chunk(&mut self) -> io::Result<Option<Vec<u8>>> {
         let line = self.line()?;
-        let length = usize::from_str_radix(&line, 16).map_err(|_| io::Error::other(format!("chunk {line:?}")))?;
+        let length =
+            usize::from_str_radix(&line, 16).map_err(|_| io::Error::other(format!("chunk {line:?}")))?;
         let mut chunk = vec![0; length + 2];
         self.reader.read_exact(&mut chunk)?;
         chunk.truncate(length);

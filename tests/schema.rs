@@ -61,8 +61,20 @@ impl Walk<'_> {
                         wrong(format!("{text:?} is not a time"));
                     }
                 }
-                "$ref" | "properties" | "items" | "additionalProperties" | "allOf" | "oneOf" | "enum"
-                | "minimum" | "maximum" | "format" | "description" | "example" | "propertyNames" | "title"
+                "$ref"
+                | "properties"
+                | "items"
+                | "additionalProperties"
+                | "allOf"
+                | "oneOf"
+                | "enum"
+                | "minimum"
+                | "maximum"
+                | "format"
+                | "description"
+                | "example"
+                | "propertyNames"
+                | "title"
                 | "default" => {}
                 other => wrong(format!("the schema has the keyword {other}, which this test does not know")),
             }
@@ -72,7 +84,8 @@ impl Walk<'_> {
 
     fn inner(&mut self, schema: &Value, value: &Value, at: &str) {
         if let Some(name) = schema["$ref"].as_str() {
-            let target = self.document.pointer(name.trim_start_matches('#')).unwrap_or_else(|| panic!("{name}"));
+            let target =
+                self.document.pointer(name.trim_start_matches('#')).unwrap_or_else(|| panic!("{name}"));
             self.check(target, value, at);
         }
         if let Some(object) = value.as_object() {
@@ -95,9 +108,14 @@ impl Walk<'_> {
             self.check(rule, value, at);
         }
         if let Some(choices) = schema["oneOf"].as_array() {
-            let fitting = choices.iter().filter(|rule| problems(self.document, rule, value).is_empty()).count();
+            let fitting =
+                choices.iter().filter(|rule| problems(self.document, rule, value).is_empty()).count();
             if fitting != 1 {
-                self.found.push(format!("{at}: {} fits {fitting} of {} choices", short(value), choices.len()));
+                self.found.push(format!(
+                    "{at}: {} fits {fitting} of {} choices",
+                    short(value),
+                    choices.len()
+                ));
             }
         }
     }

@@ -15,11 +15,16 @@ pub(super) fn check(selector: &Selector, state: &HostState) -> Result<(), Box<Pr
             return Err(Problem::parameter("group", reason, "host"));
         }
     }
-    let declared = || state.reports().flat_map(|report| report.info.metrics.iter()).map(|metric| &*metric.name);
+    let declared =
+        || state.reports().flat_map(|report| report.info.metrics.iter()).map(|metric| &*metric.name);
     for name in &selector.metrics {
         if !declared().any(|known| known == name) {
             let nearest = declared().max_by_key(|known| alike(known, name)).unwrap_or("host_cpu_usage_ratio");
-            return Err(Problem::parameter("metric", "there is no such metric; /metrics lists those of this host", nearest));
+            return Err(Problem::parameter(
+                "metric",
+                "there is no such metric; /metrics lists those of this host",
+                nearest,
+            ));
         }
     }
     Ok(())

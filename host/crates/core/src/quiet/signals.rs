@@ -350,6 +350,9 @@ const SWAP_USED_GATE_RATIO: f64 = 0.10;
 /// What PANIC is averaged over.
 const PANIC_WINDOW: Duration = Duration::from_secs(10);
 
+/// How much of it must have been observed: all but a tick's worth of slack.
+const PANIC_COVERAGE: Duration = Duration::from_secs(8);
+
 /// Reads all signals and remembers them.
 pub(super) fn read(
     snapshot: &Snapshot,
@@ -367,7 +370,11 @@ pub(super) fn read(
         let (mean, recent) = match (&value, history) {
             (Ok(known), Some(history)) => {
                 history.push(now, known.raw);
-                (history.mean(now, config.mean_window), history.mean(now, PANIC_WINDOW))
+                let mean = history.mean(now, config.mean_window, snapshot.interval);
+                let recent = history.mean(now, PANIC_WINDOW, snapshot.interval);
+                // One bad sample right after the start has not lasted for ten seconds.
+                let lasted = recent.filter(|recent| recent.covered >= PANIC_COVERAGE);
+                (mean.map(|mean| mean.value), lasted.map(|recent| recent.value))
             }
             (Err(_), Some(history)) => {
                 history.clear();
@@ -593,21 +600,30 @@ impl History {
         self.samples.clear();
     }
 
-    /// Mean over the last `window`, each sample weighing as long as the time since the one before it.
-    fn mean(&self, now: MonoTime, window: Duration) -> Option<f64> {
-        let (mut sum, mut weight) = (0.0, 0.0);
+    /// Mean over the last `window`, each sample weighing as long as the time since the one before it; the first one as long as
+    /// a tick. A sample that is older than the window still counts when it is the newest.
+    fn mean(&self, now: MonoTime, window: Duration, tick: Duration) -> Option<Mean> {
+        let (mut sum, mut covered) = (0.0, Duration::ZERO);
         let mut previous: Option<MonoTime> = None;
         for (time, value) in &self.samples {
-            let length =
-                previous.map_or(Duration::from_secs(1), |previous| time.since(previous)).as_secs_f64();
+            let length = previous.map_or(tick, |previous| time.since(previous));
             previous = Some(*time);
             if now.since(*time) < window {
-                sum += value * length;
-                weight += length;
+                sum += value * length.as_secs_f64();
+                covered += length;
             }
         }
-        if weight > 0.0 { Some(sum / weight) } else { self.samples.back().map(|(_, value)| *value) }
+        if covered.is_zero() {
+            return self.samples.back().map(|(_, value)| Mean { value: *value, covered });
+        }
+        Some(Mean { value: sum / covered.as_secs_f64(), covered })
     }
+}
+
+/// A mean, and how much time it is of.
+struct Mean {
+    value: f64,
+    covered: Duration,
 }
 
 #[cfg(test)]

@@ -267,6 +267,14 @@ fn memory_stalls_of_ten_seconds_are_panic_and_shorter_ones_are_not() {
 }
 
 #[test]
+fn a_bad_sample_right_after_the_start_is_not_panic_yet() {
+    let mut host = Host::idle();
+    host.set("host_pressure_memory_stalled_ratio", 0.9);
+    assert_eq!(host.run(6).state, Level::Busy);
+    assert_eq!(host.tick().state, Level::Panic);
+}
+
+#[test]
 fn little_memory_is_panic_only_while_it_swaps_in_or_has_no_swap() {
     let mut calm = quiet_host();
     assert_eq!(calm.set("host_memory_available_ratio", 0.03).run(20).state, Level::Busy);
