@@ -125,6 +125,19 @@ fn ticks_come_as_they_are_made_and_fit_their_schema() {
 }
 
 #[test]
+fn a_tick_that_is_told_can_be_asked_for() {
+    let daemon = Daemon::start();
+    let mut stream = Stream::open(daemon.address, "?kinds=tick", None);
+    let mut connection = Connection::open(daemon.address).unwrap();
+    for _ in 0..6 {
+        let told = stream.event().data["sequence"].as_u64().unwrap();
+        let answer = connection.request("GET", "/api/system-stats/quiet", &[], b"").unwrap().json();
+        let have = answer["sequence"].as_u64().unwrap();
+        assert!(have >= told, "tick {told} was told of, and whoever asks at once gets tick {have}");
+    }
+}
+
+#[test]
 fn a_client_that_comes_back_gets_exactly_what_came_since() {
     let daemon = Daemon::start();
     let mut whole = Stream::open(daemon.address, "", None);

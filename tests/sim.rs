@@ -1,1 +1,1 @@
-//! To come.
+//! To come later on.

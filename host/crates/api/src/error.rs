@@ -103,7 +103,7 @@ const fn doc(code: Code) -> CodeDoc {
 }
 
 /// Problem details, media type `application/problem+json` (RFC 9457).
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct Problem {
     /// Where the code is explained, relative to this server.
     #[schema(example = "/docs#error-invalid_parameter")]
@@ -117,9 +117,7 @@ pub(crate) struct Problem {
     /// Stable code to branch on.
     #[schema(example = "invalid_parameter")]
     code: &'static str,
-    /// Names this request in the daemon's log; also in the header `x-request-id`. Written by [`complete`].
-    #[serde(skip_serializing)]
-    #[expect(dead_code, reason = "part of the documented shape; the value joins when the body is written")]
+    /// Names this request in the daemon's log; also in the header `x-request-id`.
     request_id: String,
     /// The query parameter at fault.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -192,16 +190,10 @@ impl IntoResponse for Box<Problem> {
 /// Gives a problem response its body. Every response passes here on its way out, so there is one place that writes it.
 pub(crate) fn complete(mut response: Response, request_id: &str) -> Response {
     let Some(problem) = response.extensions_mut().remove::<Arc<Problem>>() else { return response };
-    let named = Identified { problem: &problem, request_id };
+    let mut problem = Arc::unwrap_or_clone(problem);
+    request_id.clone_into(&mut problem.request_id);
     // A struct of strings and numbers always serialises.
-    *response.body_mut() = serde_json::to_vec(&named).unwrap_or_default().into();
+    *response.body_mut() = serde_json::to_vec(&problem).unwrap_or_default().into();
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
     response
-}
-
-#[derive(Serialize)]
-struct Identified<'a> {
-    #[serde(flatten)]
-    problem: &'a Problem,
-    request_id: &'a str,
 }

@@ -9,7 +9,7 @@ use lowtide_core::report::{CollectorReport, CollectorStatus, Samples};
 use lowtide_core::snapshot::Snapshot;
 use lowtide_core::state::HostState;
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::Number;
 use std::collections::{BTreeMap, HashMap};
 use utoipa::ToSchema;
 
@@ -30,19 +30,45 @@ pub(crate) struct Current {
     /// The host, by collector: `cpu`, `system`, `memory`, `pressure`, `disk`, `network`, `filesystem`, `sensors`, `power`.
     /// A collector that has nothing fresh to say is left out; `errors` says why. Each object has `collected_at`, a number for
     /// each metric without labels, and a list `by_<labels>` for each set of labels.
-    #[schema(value_type = HashMap<String, HashMap<String, Object>>)]
-    host: BTreeMap<String, Value>,
+    host: BTreeMap<String, Values>,
     /// The daemon's own process: memory, CPU, descriptors.
-    #[schema(value_type = HashMap<String, Object>)]
-    process: Value,
+    process: Values,
     /// The daemon's API: requests, errors, latency.
-    #[schema(value_type = HashMap<String, Object>)]
-    api: Value,
+    api: Values,
     /// Addons by id. Empty until addons can be loaded.
-    #[schema(value_type = HashMap<String, HashMap<String, Object>>)]
-    addons: BTreeMap<String, Value>,
+    addons: BTreeMap<String, Values>,
     /// What could not be measured. Empty on a healthy host.
     errors: Vec<MeasurementError>,
+}
+
+/// The values of one collector by field name.
+#[derive(Debug, Default, Serialize, ToSchema)]
+#[serde(transparent)]
+#[schema(as = CollectorValues)]
+struct Values(BTreeMap<String, Field>);
+
+/// A value of a collector.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+enum Field {
+    /// A metric without labels.
+    #[schema(value_type = f64)]
+    Number(Number),
+    /// `collected_at`, RFC 3339 UTC.
+    Time(String),
+    /// The metrics with one set of labels: a row for each combination of label values.
+    Rows(Vec<BTreeMap<String, Cell>>),
+}
+
+/// A label's value or a metric's.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+enum Cell {
+    /// A metric.
+    #[schema(value_type = f64)]
+    Number(Number),
+    /// A label.
+    Label(String),
 }
 
 /// The verdict in short.
@@ -79,8 +105,7 @@ impl Current {
         let snapshot = &state.snapshot;
         let host = snapshot.collectors.iter().filter(|report| report.info.group == "host");
         let host = host.filter_map(|report| Some((report.info.name.to_string(), values(report)?))).collect();
-        let only =
-            |name| snapshot.collector(name).and_then(values).unwrap_or_else(|| Value::Object(Map::new()));
+        let only = |name| snapshot.collector(name).and_then(values).unwrap_or_default();
         Self {
             sequence: snapshot.sequence,
             run_id: about.run_id.clone(),
@@ -115,52 +140,46 @@ fn errors(snapshot: &Snapshot) -> Vec<MeasurementError> {
     unwell.map(error).collect()
 }
 
-/// One collector's values as an object.
-fn values(report: &CollectorReport) -> Option<Value> {
-    let samples = report.samples.as_ref()?;
-    let mut object = Map::new();
+/// One collector's values; `None` when it has nothing fresh.
+fn values(report: &CollectorReport) -> Option<Values> {
+    let mut fields = fields(report.samples.as_ref()?, &report.info.metric_prefix);
     if let Some((_, at)) = report.collected_at {
-        object.insert("collected_at".into(), rfc3339(at).into());
+        fields.insert("collected_at".into(), Field::Time(rfc3339(at)));
     }
-    fill(&mut object, samples, &report.info.metric_prefix);
-    Some(Value::Object(object))
+    Some(Values(fields))
 }
 
-/// Rows of one label set, in the order in which they first appear.
+/// Rows of one set of labels, in the order in which they first appear.
 #[derive(Default)]
 struct Family<'a> {
-    rows: Vec<Map<String, Value>>,
+    rows: Vec<BTreeMap<String, Cell>>,
     place: HashMap<Vec<&'a str>, usize>,
 }
 
-fn fill(object: &mut Map<String, Value>, samples: &Samples, prefix: &str) {
-    let mut families: Vec<(String, Family<'_>)> = Vec::new();
+fn fields(samples: &Samples, prefix: &str) -> BTreeMap<String, Field> {
+    let mut fields = BTreeMap::new();
+    let mut families: BTreeMap<String, Family<'_>> = BTreeMap::new();
     for (series, value) in samples.iter() {
         // The buckets of a histogram are for machines that scrape; here its quantiles, sum and count say the same.
         let (false, Some(value)) = (matches!(series.part, Part::Bucket(_)), number(value)) else { continue };
         let field = series.metric.name.strip_prefix(prefix).unwrap_or(&series.metric.name);
         let field = format!("{field}{}", series.part.suffix());
         if series.labels.is_empty() {
-            object.insert(field, Value::Number(value));
+            fields.insert(field, Field::Number(value));
             continue;
         }
-        let family = format!("by_{}", series.metric.labels.join("_"));
-        let at = families.iter().position(|(name, _)| *name == family).unwrap_or_else(|| {
-            families.push((family, Family::default()));
-            families.len() - 1
-        });
-        let Some((_, family)) = families.get_mut(at) else { continue };
+        let family = families.entry(format!("by_{}", series.metric.labels.join("_"))).or_default();
         let key: Vec<&str> = series.labels.iter().map(AsRef::as_ref).collect();
         let row = *family.place.entry(key).or_insert_with(|| {
-            let labels = series.label_pairs().map(|(key, value)| (key.to_owned(), Value::from(value)));
+            let labels =
+                series.label_pairs().map(|(key, value)| (key.to_owned(), Cell::Label(value.to_owned())));
             family.rows.push(labels.collect());
             family.rows.len() - 1
         });
         if let Some(row) = family.rows.get_mut(row) {
-            row.insert(field, Value::Number(value));
+            row.insert(field, Cell::Number(value));
         }
     }
-    for (name, family) in families {
-        object.insert(name, Value::Array(family.rows.into_iter().map(Value::Object).collect()));
-    }
+    fields.extend(families.into_iter().map(|(name, family)| (name, Field::Rows(family.rows))));
+    fields
 }
