@@ -15,9 +15,8 @@ use crate::observe;
 use crate::shared::Shared;
 use axum::Router;
 use axum::middleware::from_fn_with_state;
+use axum::routing::get;
 use utoipa::OpenApi as _;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 /// Every path that is counted apart in the api collector; the first stands for all that match none.
 pub const ROUTES: &[&str] = &[
@@ -50,30 +49,40 @@ pub const ROUTES: &[&str] = &[
         (name = "events", description = "What happens, as it happens"),
         (name = "operation", description = "Probes, expositions and documents")
     ),
+    paths(
+        current::get_current,
+        history::get_history,
+        aggregates::get_aggregates,
+        health::get_health,
+        quiet::get_quiet,
+        current::get_collectors,
+        events::get_events,
+        metrics::get_metrics,
+        health::get_livez,
+        health::get_readyz,
+        documents::get_openapi,
+        documents::get_docs,
+    ),
     components(schemas(crate::error::Problem, crate::dto::events::EventData<'static>))
 )]
 struct Description;
 
-fn routes() -> OpenApiRouter<Shared> {
-    OpenApiRouter::with_openapi(Description::openapi())
-        .routes(routes!(current::get_current))
-        .routes(routes!(history::get_history))
-        .routes(routes!(aggregates::get_aggregates))
-        .routes(routes!(health::get_health))
-        .routes(routes!(quiet::get_quiet))
-        .routes(routes!(current::get_collectors))
-        .routes(routes!(events::get_events))
-        .routes(routes!(metrics::get_metrics))
-        .routes(routes!(health::get_livez))
-        .routes(routes!(health::get_readyz))
-        .routes(routes!(documents::get_openapi))
-        .routes(routes!(documents::get_docs))
-}
-
-/// The router with everything around it.
+/// The router with everything around it. Its paths are those of [`ROUTES`] and of the description: one test
+/// compares these two, another asks the router for every described path.
 pub(crate) fn router(shared: Shared) -> Router {
-    let (router, _) = routes().split_for_parts();
-    router
+    Router::new()
+        .route("/api/system-stats/current", get(current::get_current))
+        .route("/api/system-stats/history", get(history::get_history))
+        .route("/api/system-stats/aggregates", get(aggregates::get_aggregates))
+        .route("/api/system-stats/health", get(health::get_health))
+        .route("/api/system-stats/quiet", get(quiet::get_quiet))
+        .route("/api/system-stats/debug/collectors", get(current::get_collectors))
+        .route("/api/events", get(events::get_events))
+        .route("/metrics", get(metrics::get_metrics))
+        .route("/livez", get(health::get_livez))
+        .route("/readyz", get(health::get_readyz))
+        .route("/openapi.json", get(documents::get_openapi))
+        .route("/docs", get(documents::get_docs))
         .fallback(|| async { Problem::new(Code::NotFound, "no such path; /docs lists those that there are") })
         .method_not_allowed_fallback(|| async {
             Problem::new(Code::MethodNotAllowed, "this path takes the methods of the Allow header")
@@ -82,10 +91,23 @@ pub(crate) fn router(shared: Shared) -> Router {
         .with_state(shared)
 }
 
-/// The OpenAPI 3.1 document, as pretty JSON with a final newline: what is checked in and served.
+/// The OpenAPI 3.1 document, as pretty JSON with a final newline: what is checked in and served. Made only by the generator: the
+/// daemon serves the file.
 #[must_use]
 pub fn openapi() -> String {
-    let (_, document) = routes().split_for_parts();
     // A document built from literals always serialises.
-    document.to_pretty_json().unwrap_or_default() + "\n"
+    Description::openapi().to_pretty_json().unwrap_or_default() + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn counted_routes_are_the_described_ones() {
+        let described: BTreeSet<String> = Description::openapi().paths.paths.into_keys().collect();
+        let counted: BTreeSet<String> = ROUTES.iter().skip(1).map(|path| (*path).to_owned()).collect();
+        assert_eq!(described, counted);
+    }
 }

@@ -5,21 +5,34 @@ use crate::error::Problem;
 use lowtide_app::App;
 use lowtide_core::limits;
 use lowtide_core::state::HostState;
+use std::ops::Deref;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use tokio::sync::{Semaphore, watch};
 
-/// Shared by all handlers; cheap to clone.
+/// Shared by all handlers. One reference count, because every request clones it.
 #[derive(Clone, Debug)]
-pub(crate) struct Shared {
+pub(crate) struct Shared(Arc<Inner>);
+
+/// What is behind [`Shared`].
+#[derive(Debug)]
+pub(crate) struct Inner {
     pub(crate) app: App,
     // Swapped once a tick; held only to clone the Arc.
-    tick: Arc<RwLock<Option<Arc<TickDocuments>>>>,
+    tick: RwLock<Option<Arc<TickDocuments>>>,
     pub(crate) streams: Arc<Semaphore>,
     /// Requests so far; with the run id it names a request.
-    pub(crate) requests: Arc<AtomicU64>,
+    pub(crate) requests: AtomicU64,
     /// Turns true at shutdown: streams end, so that the server can.
     pub(crate) closing: watch::Receiver<bool>,
+}
+
+impl Deref for Shared {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
 }
 
 /// The documents made from one tick's state, each on first demand.
@@ -57,13 +70,7 @@ impl Live {
 impl Shared {
     pub(crate) fn new(app: App, closing: watch::Receiver<bool>) -> Self {
         let streams = Arc::new(Semaphore::new(limits::EVENT_STREAMS_MAX));
-        Self {
-            app,
-            tick: Arc::new(RwLock::new(None)),
-            streams,
-            requests: Arc::new(AtomicU64::new(0)),
-            closing,
-        }
+        Self(Arc::new(Inner { app, tick: RwLock::new(None), streams, requests: AtomicU64::new(0), closing }))
     }
 
     /// The documents of the newest tick.

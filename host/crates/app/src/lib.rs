@@ -9,7 +9,7 @@ mod handle;
 mod metronome;
 mod tick;
 
-pub use derived::infos as derived_infos;
+pub use derived::{TickFacts, infos as derived_infos};
 pub use events::{Event, EventKind, EventLog, Since};
 pub use handle::{About, App, Hooks, Settings, StartError};
 pub use tick::Ticker;

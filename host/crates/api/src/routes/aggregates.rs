@@ -6,10 +6,8 @@ use crate::dto::aggregates::{Aggregates, SeriesAggregate};
 use crate::error::{Code, Problem};
 use crate::params::{Params, RANGE, SELECTOR};
 use crate::shared::Shared;
-use axum::extract::{RawQuery, State};
-use axum::http::HeaderMap;
+use axum::extract::{Request, State};
 use axum::response::Response;
-use lowtide_collectors::clock;
 use lowtide_core::limits;
 use lowtide_core::window::Scratch;
 
@@ -31,15 +29,14 @@ use lowtide_core::window::Scratch;
 ))]
 pub(super) async fn get_aggregates(
     State(shared): State<Shared>,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
+    request: Request,
 ) -> Result<Response, Box<Problem>> {
     let known = [SELECTOR.as_slice(), RANGE.as_slice()].concat();
-    let params = Params::parse(query.as_deref(), &known)?;
+    let params = Params::parse(request.uri().query(), &known)?;
     let selector = params.selector()?;
-    let now = clock::now();
-    let range = params.range(now.wall)?;
     let state = shared.app.state().ok_or_else(Problem::not_ready)?;
+    // Up to the newest tick: within one tick the answer stays the same, and so does its entity tag.
+    let range = params.range(state.snapshot.at.wall)?;
     select::check(&selector, &state)?;
     let series = shared.app.with_window(|window| {
         let views = window.select(&selector);
@@ -55,5 +52,5 @@ pub(super) async fn get_aggregates(
     })?;
     let etag =
         format!("{}-{}-{}-{}", shared.app.about().run_id, state.snapshot.sequence, range.from.0, range.to.0);
-    Ok(json(&etag, &Aggregates::new(range, series)).respond(&headers))
+    Ok(json(&etag, &Aggregates::new(range, series)).respond(request.headers()))
 }

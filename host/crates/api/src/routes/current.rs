@@ -6,7 +6,7 @@ use crate::dto::current::Current;
 use crate::error::{Code, Problem};
 use crate::params::Params;
 use crate::shared::{Live, Shared};
-use axum::extract::{RawQuery, State};
+use axum::extract::{Request, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
 use serde::Serialize;
@@ -42,11 +42,12 @@ pub(super) fn live(
 ))]
 pub(super) async fn get_current(
     State(shared): State<Shared>,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
+    request: Request,
 ) -> Result<Response, Box<Problem>> {
-    Params::parse(query.as_deref(), &[])?;
-    live(&shared, &headers, Live::Current, |state, etag| json(etag, &Current::new(state, shared.app.about())))
+    Params::parse(request.uri().query(), &[])?;
+    live(&shared, request.headers(), Live::Current, |state, etag| {
+        json(etag, &Current::new(state, shared.app.about()))
+    })
 }
 
 /// The health of every collector
@@ -58,9 +59,10 @@ pub(super) async fn get_current(
 ))]
 pub(super) async fn get_collectors(
     State(shared): State<Shared>,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
+    request: Request,
 ) -> Result<Response, Box<Problem>> {
-    Params::parse(query.as_deref(), &[])?;
-    live(&shared, &headers, Live::Collectors, |state, etag| json(etag, &Collectors::new(&state.snapshot)))
+    Params::parse(request.uri().query(), &[])?;
+    live(&shared, request.headers(), Live::Collectors, |state, etag| {
+        json(etag, &Collectors::new(&state.snapshot))
+    })
 }

@@ -3,8 +3,8 @@
 use crate::document::{Document, JSON};
 use crate::error::Problem;
 use crate::params::Params;
-use axum::extract::RawQuery;
-use axum::http::{HeaderMap, HeaderValue};
+use axum::extract::Request;
+use axum::http::HeaderValue;
 use axum::response::Response;
 use bytes::Bytes;
 use std::sync::LazyLock;
@@ -26,12 +26,9 @@ static DOCS: LazyLock<Document> = LazyLock::new(|| {
     (status = 304, description = "The client has it already"),
     (status = "4XX", description = "See `code`", body = Problem, content_type = "application/problem+json"),
 ))]
-pub(super) async fn get_openapi(
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
-) -> Result<Response, Box<Problem>> {
-    Params::parse(query.as_deref(), &[])?;
-    Ok(OPENAPI.respond(&headers))
+pub(super) async fn get_openapi(request: Request) -> Result<Response, Box<Problem>> {
+    Params::parse(request.uri().query(), &[])?;
+    Ok(OPENAPI.respond(request.headers()))
 }
 
 /// The same as a page for people
@@ -40,10 +37,7 @@ pub(super) async fn get_openapi(
     (status = 304, description = "The client has it already"),
     (status = "4XX", description = "See `code`", body = Problem, content_type = "application/problem+json"),
 ))]
-pub(super) async fn get_docs(
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
-) -> Result<Response, Box<Problem>> {
-    Params::parse(query.as_deref(), &[])?;
-    Ok(DOCS.respond(&headers))
+pub(super) async fn get_docs(request: Request) -> Result<Response, Box<Problem>> {
+    Params::parse(request.uri().query(), &[])?;
+    Ok(DOCS.respond(request.headers()))
 }

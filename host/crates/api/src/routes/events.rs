@@ -6,8 +6,8 @@ use crate::dto::events::EventData;
 use crate::error::{Code, Problem};
 use crate::params::Params;
 use crate::shared::Shared;
-use axum::extract::{RawQuery, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::extract::{Request, State};
+use axum::http::{HeaderName, HeaderValue};
 use axum::response::sse::{Event as Frame, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::stream::{self, Stream};
@@ -42,10 +42,9 @@ const BATCH: usize = 64;
 ))]
 pub(super) async fn get_events(
     State(shared): State<Shared>,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
+    request: Request,
 ) -> Result<Response, Box<Problem>> {
-    let params = Params::parse(query.as_deref(), &["kinds"])?;
+    let params = Params::parse(request.uri().query(), &["kinds"])?;
     let kinds = kinds(&params)?;
     let Ok(place) = Arc::clone(&shared.streams).try_acquire_owned() else {
         let detail =
@@ -54,7 +53,7 @@ pub(super) async fn get_events(
     };
     let newest = shared.app.events().subscribe();
     let run_id = shared.app.about().run_id.clone();
-    let last = headers.get("last-event-id").and_then(|value| value.to_str().ok());
+    let last = request.headers().get("last-event-id").and_then(|value| value.to_str().ok());
     let (cursor, lost) = match last.map(|last| resume(last, &run_id)) {
         None => (*newest.borrow(), None),
         Some(Some(id)) => (id.min(*newest.borrow()), None),

@@ -5,9 +5,9 @@ use crate::dto::health::{Health, Status};
 use crate::error::Problem;
 use crate::params::Params;
 use crate::shared::Shared;
-use axum::extract::{RawQuery, State};
+use axum::extract::{Request, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use lowtide_collectors::clock;
 
@@ -21,13 +21,12 @@ use lowtide_collectors::clock;
 ))]
 pub(super) async fn get_health(
     State(shared): State<Shared>,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
+    request: Request,
 ) -> Result<Response, Box<Problem>> {
-    Params::parse(query.as_deref(), &[])?;
+    Params::parse(request.uri().query(), &[])?;
     let health = health(&shared)?;
     // The age of the tick is in it, so it differs every time it is asked for.
-    Ok(json(&format!("{:x}", clock::now().mono.0.as_nanos()), &health).respond(&headers))
+    Ok(json(&format!("{:x}", clock::now().mono.0.as_nanos()), &health).respond(request.headers()))
 }
 
 fn health(shared: &Shared) -> Result<Health, Box<Problem>> {
@@ -42,8 +41,8 @@ fn health(shared: &Shared) -> Result<Health, Box<Problem>> {
     (status = "4XX", description = "See `code`", body = Problem, content_type = "application/problem+json"),
     (status = "5XX", description = "See `code`", body = Problem, content_type = "application/problem+json"),
 ))]
-pub(super) async fn get_livez(RawQuery(query): RawQuery) -> Result<Response, Box<Problem>> {
-    Params::parse(query.as_deref(), &[])?;
+pub(super) async fn get_livez(request: Request) -> Result<Response, Box<Problem>> {
+    Params::parse(request.uri().query(), &[])?;
     Ok(plain(StatusCode::OK, "ok\n".to_owned()))
 }
 
@@ -60,9 +59,9 @@ pub(super) async fn get_livez(RawQuery(query): RawQuery) -> Result<Response, Box
 ))]
 pub(super) async fn get_readyz(
     State(shared): State<Shared>,
-    RawQuery(query): RawQuery,
+    request: Request,
 ) -> Result<Response, Box<Problem>> {
-    let verbose = Params::parse(query.as_deref(), &["verbose"])?.flag("verbose")?;
+    let verbose = Params::parse(request.uri().query(), &["verbose"])?.flag("verbose")?;
     let health = health(&shared)?;
     let ready = health.status < Status::Error;
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };

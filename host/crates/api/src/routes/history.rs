@@ -6,10 +6,8 @@ use crate::dto::history::History;
 use crate::error::{Code, Problem};
 use crate::params::{Params, RANGE, SELECTOR, Step};
 use crate::shared::Shared;
-use axum::extract::{RawQuery, State};
-use axum::http::HeaderMap;
+use axum::extract::{Request, State};
 use axum::response::Response;
-use lowtide_collectors::clock;
 use lowtide_core::limits;
 use lowtide_core::window::{TimeRange, Window};
 use std::time::Duration;
@@ -41,15 +39,15 @@ const NICE_STEPS: [u64; 14] = [1, 2, 5, 10, 15, 30, 60, 300, 900, 1_800, 3_600, 
 ))]
 pub(super) async fn get_history(
     State(shared): State<Shared>,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
+    request: Request,
 ) -> Result<Response, Box<Problem>> {
     let known = [SELECTOR.as_slice(), RANGE.as_slice(), ["step", "agg"].as_slice()].concat();
-    let params = Params::parse(query.as_deref(), &known)?;
+    let params = Params::parse(request.uri().query(), &known)?;
     let selector = params.selector()?;
     let (step, aggs) = (params.step()?, params.aggs()?);
-    let range = params.range(clock::now().wall)?;
     let state = shared.app.state().ok_or_else(Problem::not_ready)?;
+    // Up to the newest tick: within one tick the answer stays the same, and so does its entity tag.
+    let range = params.range(state.snapshot.at.wall)?;
     select::check(&selector, &state)?;
     let history = shared.app.with_window(|window| {
         let views = window.select(&selector);
@@ -63,9 +61,13 @@ pub(super) async fn get_history(
         let grid = window.grid(&views, range, step, &aggs);
         Ok::<_, Box<Problem>>(History::new(range, window.span(), step, &aggs, &views, &grid))
     })?;
-    let etag =
-        format!("{}-{}-{:?}", shared.app.about().run_id, state.snapshot.sequence, query.unwrap_or_default());
-    Ok(json(&etag.replace(['"', '\\'], "'"), &history).respond(&headers))
+    let etag = format!(
+        "{}-{}-{:?}",
+        shared.app.about().run_id,
+        state.snapshot.sequence,
+        request.uri().query().unwrap_or_default()
+    );
+    Ok(json(&etag.replace(['"', '\\'], "'"), &history).respond(request.headers()))
 }
 
 /// The part of the range that can hold samples: buckets before the oldest and after the newest tick would all be empty.

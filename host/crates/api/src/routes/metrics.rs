@@ -6,7 +6,7 @@ use crate::error::Problem;
 use crate::export::prometheus::{Format, render};
 use crate::params::Params;
 use crate::shared::{Live, Shared};
-use axum::extract::{RawQuery, State};
+use axum::extract::{Request, State};
 use axum::http::header::ACCEPT;
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::Response;
@@ -27,17 +27,16 @@ const OPEN_METRICS: HeaderValue =
 ))]
 pub(super) async fn get_metrics(
     State(shared): State<Shared>,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
+    request: Request,
 ) -> Result<Response, Box<Problem>> {
-    Params::parse(query.as_deref(), &[])?;
+    Params::parse(request.uri().query(), &[])?;
     let version = shared.app.about().version;
-    let (which, format, content_type) = if wants_open_metrics(&headers) {
+    let (which, format, content_type) = if wants_open_metrics(request.headers()) {
         (Live::OpenMetrics, Format::OpenMetrics, OPEN_METRICS)
     } else {
         (Live::Prometheus, Format::Text, TEXT)
     };
-    live(&shared, &headers, which, |state, etag| {
+    live(&shared, request.headers(), which, |state, etag| {
         Document::new(content_type, etag, render(state, version, format)).negotiated()
     })
 }

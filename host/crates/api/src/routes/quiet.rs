@@ -5,8 +5,7 @@ use crate::dto::quiet::Quiet;
 use crate::error::Problem;
 use crate::params::Params;
 use crate::shared::{Live, Shared};
-use axum::extract::{RawQuery, State};
-use axum::http::HeaderMap;
+use axum::extract::{Request, State};
 use axum::response::Response;
 
 /// Whether now is a quiet time, and why
@@ -18,9 +17,8 @@ use axum::response::Response;
 ))]
 pub(super) async fn get_quiet(
     State(shared): State<Shared>,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
+    request: Request,
 ) -> Result<Response, Box<Problem>> {
-    Params::parse(query.as_deref(), &[])?;
-    live(&shared, &headers, Live::Quiet, |state, etag| json(etag, &Quiet::new(state)))
+    Params::parse(request.uri().query(), &[])?;
+    live(&shared, request.headers(), Live::Quiet, |state, etag| json(etag, &Quiet::new(state)))
 }

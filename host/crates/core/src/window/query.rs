@@ -1,6 +1,7 @@
 //! Reading the window: choosing series, aggregates over a range, and a time grid for charts. Read-only; called by the API
 //! under the window's read lock, so nothing here waits.
 
+use super::statistics::rate;
 use super::{Aggregate, Column, Scratch, Values, Window};
 use crate::metric::Series;
 use crate::units::WallTime;
@@ -196,10 +197,8 @@ impl Window {
         WallTime(self.times_ms.get(self.slot(age)).copied().unwrap_or_default() + self.anchor_ms)
     }
 
-    fn mono_seconds(&self, age: usize) -> f64 {
-        #[expect(clippy::cast_precision_loss, reason = "milliseconds since boot stay far below 2^52")]
-        let ms = self.times_ms.get(self.slot(age)).copied().unwrap_or_default() as f64;
-        ms / 1_000.0
+    fn mono_ms(&self, age: usize) -> i64 {
+        self.times_ms.get(self.slot(age)).copied().unwrap_or_default()
     }
 }
 
@@ -220,13 +219,17 @@ impl<'a> SeriesView<'a> {
     #[must_use]
     pub fn aggregate(&self, range: TimeRange, scratch: &mut Scratch) -> Option<Aggregate> {
         let (first, end) = self.window.ages_in(range);
-        if self.column.series.is_cumulative() {
-            let mut rates = Vec::with_capacity(end - first);
-            self.rates(first, end, &mut rates);
-            return scratch.wide(std::iter::once(rates.as_slice()));
-        }
         let (older, newer) = self.parts(first, end);
         match &self.column.values {
+            Values::Wide(ring) if self.column.series.is_cumulative() => {
+                let before = (0..first).rev().find(|age| !self.value(*age).is_nan());
+                let before = before.map(|age| (self.window.mono_ms(age), self.value(age)));
+                let times = &self.window.times_ms;
+                let runs = [older, newer]
+                    .into_iter()
+                    .filter_map(|part| Some((times.get(part.clone())?, ring.get(part)?)));
+                scratch.rates(before, runs)
+            }
             Values::Narrow(ring) => {
                 scratch.narrow([older, newer].into_iter().filter_map(|part| ring.get(part)))
             }
@@ -255,24 +258,12 @@ impl<'a> SeriesView<'a> {
         }
     }
 
-    /// Increases per second between each sample and the one before it, which may lie before the range. A counter that fell
-    /// was reset and has counted up from zero since.
+    /// Increases per second between each sample and the one before it, which may lie before the range.
     fn rates(&self, first: usize, end: usize, rates: &mut Vec<f64>) {
-        let mut previous = (0..first).rev().find(|age| !self.value(*age).is_nan());
+        let before = (0..first).rev().find(|age| !self.value(*age).is_nan());
+        let mut previous = before.map(|age| (self.window.mono_ms(age), self.value(age)));
         for age in first..end {
-            let value = self.value(age);
-            if value.is_nan() {
-                continue;
-            }
-            if let Some(before) = previous {
-                let before_value = self.value(before);
-                let increase = if value >= before_value { value - before_value } else { value };
-                let seconds = self.window.mono_seconds(age) - self.window.mono_seconds(before);
-                if seconds > 0.0 {
-                    rates.push(increase / seconds);
-                }
-            }
-            previous = Some(age);
+            rates.extend(rate(&mut previous, self.window.mono_ms(age), self.value(age)));
         }
     }
 

@@ -35,6 +35,41 @@ impl Scratch {
     pub(super) fn wide<'a>(&mut self, parts: impl Iterator<Item = &'a [f64]>) -> Option<Aggregate> {
         aggregate(&mut self.wide, parts)
     }
+
+    /// Statistics of the increases per second of a counter, given in parts as times in milliseconds with values, in time order.
+    /// `before` is the sample before the first part. Rates are made and sorted in one pass: most series are counters.
+    pub(super) fn rates<'a>(
+        &mut self,
+        before: Option<(i64, f64)>,
+        parts: impl Iterator<Item = (&'a [i64], &'a [f64])>,
+    ) -> Option<Aggregate> {
+        let mut previous = before;
+        let mut sum = 0.0;
+        self.wide.clear();
+        for (times, values) in parts {
+            for (time, value) in times.iter().zip(values) {
+                if let Some(rate) = rate(&mut previous, *time, *value) {
+                    sum += rate;
+                    self.wide.push(rate.key());
+                }
+            }
+        }
+        finish::<f64>(&mut self.wide, sum)
+    }
+}
+
+/// The increase per second from the previous sample to this one, which becomes the previous one. A counter that fell was reset
+/// and has counted up from zero since. `None` for NaN, for the first sample, and when no time has passed.
+#[inline]
+pub(super) fn rate(previous: &mut Option<(i64, f64)>, time_ms: i64, value: f64) -> Option<f64> {
+    if value.is_nan() {
+        return None;
+    }
+    let (before_ms, before) = previous.replace((time_ms, value))?;
+    let increase = if value >= before { value - before } else { value };
+    #[expect(clippy::cast_precision_loss, reason = "a window is an hour")]
+    let ms = (time_ms - before_ms) as f64;
+    (ms > 0.0).then(|| increase * 1_000.0 / ms)
 }
 
 /// A float whose order is that of an integer key: selecting among integers is what makes the percentile cheap.
@@ -95,6 +130,11 @@ fn aggregate<'a, N: Number>(
             }
         }
     }
+    finish::<N>(keys, sum)
+}
+
+/// Statistics of the collected keys, in time order, whose values have this sum.
+fn finish<N: Number>(keys: &mut [N::Key], sum: f64) -> Option<Aggregate> {
     let last = N::from_key(*keys.last()?).value();
     let min = N::from_key(*keys.iter().min()?).value();
     let max = N::from_key(*keys.iter().max()?).value();

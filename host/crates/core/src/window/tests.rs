@@ -155,4 +155,35 @@ proptest! {
             prop_assert_eq!(aggregate.max, expected.iter().copied().fold(f64::MIN, f64::max));
         }
     }
+
+    #[test]
+    fn a_counters_aggregates_are_those_of_its_increases(
+        values in prop::collection::vec(prop_oneof![8 => 0.0..1e12f64, 1 => Just(f64::NAN)], 1..60),
+        capacity in 2..20usize,
+        from in 0..70u64,
+        length in 0..70u64,
+    ) {
+        let mut feed = Feed::new(capacity);
+        for (tick, value) in values.iter().enumerate() {
+            feed.push(at(tick as u64 * 3), &[("sda", 0.0, *value)]);
+        }
+        let range = TimeRange { from: at(from * 3).wall, to: at((from + length) * 3).wall };
+        // The plain way: every pair of neighbouring samples that the window still holds.
+        let held: Vec<(u64, f64)> = (0..values.len() as u64)
+            .skip(values.len().saturating_sub(capacity))
+            .map(|tick| (tick, values[tick as usize]))
+            .filter(|(_, value)| !value.is_nan())
+            .collect();
+        let expected: Vec<f64> = held
+            .windows(2)
+            .filter(|pair| (from..=from + length).contains(&pair[1].0))
+            .map(|pair| {
+                let increase = if pair[1].1 >= pair[0].1 { pair[1].1 - pair[0].1 } else { pair[1].1 };
+                increase * 1_000.0 / ((pair[1].0 - pair[0].0) * 3_000) as f64
+            })
+            .collect();
+        let view = feed.view("host_disk_read_bytes_total");
+        let got = view.aggregate(range, &mut Scratch::default());
+        prop_assert_eq!(got, Scratch::default().wide(std::iter::once(expected.as_slice())));
+    }
 }
