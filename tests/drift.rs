@@ -57,7 +57,7 @@ fn every_metric_is_sound_and_has_one_name() {
     }
     let reference = include_str!("../docs/reference/metrics.md");
     for name in names {
-        assert!(reference.contains(&format!("lowtide_{name}`")), "{name} is not in the reference");
+        assert!(reference.contains(&format!("`{name}`")), "{name} is not in the reference");
     }
 }
 

@@ -48,7 +48,9 @@ impl Stream {
 
     /// The next event; `None` when the stream was ended in good order.
     pub(crate) fn next(&mut self) -> io::Result<Option<Event>> {
-        loop {
+        let end = clock::mono().plus(PATIENCE);
+        // Comments keep the stream alive for ever, so the socket's own deadline is not enough.
+        while clock::mono() < end {
             while let Some((block, rest)) = self.text.split_once("\n\n") {
                 let field = |name: &str| {
                     block
@@ -73,6 +75,7 @@ impl Stream {
                 None => return Ok(None),
             }
         }
+        Err(io::ErrorKind::TimedOut.into())
     }
 
     /// The next event, which must come.

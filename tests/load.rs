@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
-/// One busy process for each core, at least two.
+/// One busy process for each core, at least two. They have the priority of this process: niced work does not count as use of
+/// the processor, so a test run under `nice` would load it in vain.
 pub(crate) fn spinners() -> Vec<Guard> {
     let cores = std::thread::available_parallelism().map_or(2, usize::from).max(2);
     let spinner = |_| {

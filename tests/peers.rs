@@ -166,8 +166,9 @@ fn prometheus_scrapes_and_answers_from_what_it_scraped() {
     let _prometheus = Guard(command.spawn().unwrap());
     let query = |expression: &str| -> Option<Vec<Value>> {
         let answer = http::try_get(address, &format!("/api/v1/query?query={expression}"))?;
-        let result = answer.json()["data"]["result"].as_array()?.clone();
-        (answer.status == 200 && !result.is_empty()).then_some(result)
+        // 503 while it starts.
+        let result = (answer.status == 200).then(|| answer.json())?["data"]["result"].as_array()?.clone();
+        (!result.is_empty()).then_some(result)
     };
     let value = |series: &Value| series["value"][1].as_str().unwrap().parse::<f64>().unwrap();
     let up = eventually("Prometheus has scraped", || query("up").filter(|up| value(&up[0]) == 1.0));
