@@ -63,9 +63,9 @@ fn state() -> Arc<HostState> {
         let reports = entries.iter_mut().zip(&mut buffers).map(|(entry, buffer)| {
             buffer.begin();
             let run = entry.collector.collect(now.mono, buffer);
-            let samples = run
-                .is_ok()
-                .then(|| Arc::new(Samples { series: buffer.layout(), values: buffer.values().into() }));
+            let samples = run.is_ok().then(|| {
+                Arc::new(Samples { series: buffer.layout(), values: buffer.values().into(), dropped: 0 })
+            });
             CollectorReport {
                 info: Arc::new(entry.info.clone()),
                 status: if run.is_ok() { CollectorStatus::Ok } else { CollectorStatus::Absent },

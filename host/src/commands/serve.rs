@@ -70,10 +70,13 @@ fn start(sources: &Sources, loaded: &Loaded) -> Result<(), Exit> {
     let runtime = runtime.map_err(|error| failed("cannot start the runtime", &error))?;
     let settings = Settings { collect: collect_config(loaded), quiet: config.quiet.to_core() };
     let meter = Arc::new(ApiMeter::new(lowtide_api::ROUTES));
+    // Before the first line: who has read it may send a signal.
+    let signals =
+        runtime.block_on(async { Signals::new() }).map_err(|error| failed("cannot take signals", &error))?;
     let app = App::start(settings, meter, hooks()).map_err(|error| failed("cannot start", &error))?;
+    announce(&listeners).map_err(|error| failed("cannot read the address", &error))?;
 
     let served = runtime.block_on(async {
-        let signals = Signals::new().map_err(|error| failed("cannot take signals", &error))?;
         let listeners = adopt(listeners).map_err(|error| failed("cannot use the socket", &error))?;
         notify(&[NotifyState::Ready]);
         let reloader = reload::Reloader::new(sources.clone(), loaded.config.clone(), app.clone(), level);
@@ -97,7 +100,7 @@ fn failed(what: &str, error: &dyn std::error::Error) -> Exit {
     Exit::Failed
 }
 
-/// Binds every address; says who holds one that is taken. The first line on stdout is for whoever started the daemon.
+/// Binds every address; says who holds one that is taken.
 fn bind(config: &Config) -> Result<Vec<TcpListener>, Exit> {
     let mut listeners = Vec::new();
     for address in config.server.addresses() {
@@ -116,11 +119,15 @@ fn bind(config: &Config) -> Result<Vec<TcpListener>, Exit> {
         })?;
         listeners.push(listener);
     }
-    for listener in &listeners {
-        let address = listener.local_addr().map_err(|error| failed("cannot read the address", &error))?;
-        out(&format!("listening on http://{address}\n"));
-    }
     Ok(listeners)
+}
+
+/// The first lines on stdout are for whoever started the daemon: where it listens.
+fn announce(listeners: &[TcpListener]) -> std::io::Result<()> {
+    for listener in listeners {
+        out(&format!("listening on http://{}\n", listener.local_addr()?));
+    }
+    Ok(())
 }
 
 /// A listening socket that takes over an address whose last connections still linger.
@@ -217,9 +224,11 @@ impl Signals {
                 _ = self.terminate.recv() => return,
                 _ = self.interrupt.recv() => return,
                 _ = self.hangup.recv() => {
-                    let usec = NotifyState::monotonic_usec_now();
-                    notify(&[NotifyState::Reloading]);
-                    usec.ok().iter().for_each(|usec| notify(std::slice::from_ref(usec)));
+                    // In one message: systemd takes the time only together with the word.
+                    match NotifyState::monotonic_usec_now() {
+                        Ok(usec) => notify(&[NotifyState::Reloading, usec]),
+                        Err(error) => tracing::debug!(%error, "no time to tell systemd"),
+                    }
                     reloader.reload();
                     notify(&[NotifyState::Ready]);
                 }

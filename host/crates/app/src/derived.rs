@@ -68,6 +68,12 @@ static OVERRUNS: MetricDef = MetricDef::counter(
     BY_COLLECTOR,
     "Runs of the collector that missed their deadline.",
 );
+static DROPPED: MetricDef = MetricDef::gauge(
+    "collector_dropped_samples",
+    Unit::Count,
+    BY_COLLECTOR,
+    "Samples of the collector's newest run that were left out because it has too many series.",
+);
 
 static LATENESS: MetricDef =
     MetricDef::gauge("tick_lateness_seconds", Unit::Seconds, &[], "How late this tick began.");
@@ -157,7 +163,7 @@ fn write_quiet(out: &mut SampleBuffer, verdict: &QuietAssessment) {
 /// Metric by metric rather than collector by collector: the exposition wants the samples of a metric together.
 fn write_collectors(out: &mut SampleBuffer, snapshot: &Snapshot) {
     type Column = (&'static MetricDef, fn(&CollectorReport, &Snapshot) -> f64);
-    const COLUMNS: [Column; 6] = [
+    const COLUMNS: [Column; 7] = [
         (&SUCCESS, |report, _| match report.status {
             CollectorStatus::Ok => 1.0,
             CollectorStatus::Failing | CollectorStatus::Overdue => 0.0,
@@ -168,6 +174,9 @@ fn write_collectors(out: &mut SampleBuffer, snapshot: &Snapshot) {
         (&RUNS, |report, _| count(report.runs)),
         (&FAILURES, |report, _| count(report.failures)),
         (&OVERRUNS, |report, _| count(report.overruns)),
+        (&DROPPED, |report, _| {
+            report.samples.as_ref().map_or(f64::NAN, |samples| count(samples.dropped as u64))
+        }),
     ];
     out.begin();
     for (metric, value) in COLUMNS {
@@ -197,7 +206,8 @@ fn report(
     snapshot: &Snapshot,
     since: WallTime,
 ) -> CollectorReport {
-    let samples = Samples { series: buffer.layout(), values: buffer.values().into() };
+    let samples =
+        Samples { series: buffer.layout(), values: buffer.values().into(), dropped: buffer.dropped() };
     CollectorReport {
         info,
         status: CollectorStatus::Ok,
@@ -234,7 +244,7 @@ pub fn infos() -> [CollectorInfo; 3] {
             "collectors",
             "collector_",
             "The health of every collector, at every tick.",
-            &[&SUCCESS, &DURATION, &AGE, &RUNS, &FAILURES, &OVERRUNS],
+            &[&SUCCESS, &DURATION, &AGE, &RUNS, &FAILURES, &OVERRUNS, &DROPPED],
         ),
         info(
             "tick",

@@ -62,9 +62,9 @@ impl Ticker {
         let state = Arc::new(HostState { snapshot, quiet: verdict, derived });
 
         self.window.write().unwrap_or_else(PoisonError::into_inner).push(now, state.reports());
-        let previous = self.published.borrow().clone();
+        // The state before the events: who hears of a tick can ask for it.
+        let previous = self.published.send_replace(Some(Arc::clone(&state)));
         self.events.publish(now.wall, events::between(previous.as_deref(), &state));
-        self.published.send_replace(Some(Arc::clone(&state)));
         state
     }
 

@@ -6,6 +6,10 @@ use std::time::Duration;
 /// give; what is over is dropped and counted.
 pub const SERIES_MAX: usize = 5_000;
 
+/// Series of one built-in collector: a machine with 250 cores and a hundred disks fits, and one collector that floods leaves
+/// room for the others. What is over is dropped and counted.
+pub const COLLECTOR_SERIES_MAX: usize = 3_000;
+
 /// Length of a metric name in bytes (Prometheus has no limit; 128 fits every convention and bounds the exposition).
 pub const METRIC_NAME_BYTES_MAX: usize = 128;
 

@@ -225,6 +225,7 @@ pub struct SampleBuffer {
     series: Vec<Series>,
     values: Vec<f64>,
     layout: Option<Arc<[Series]>>,
+    dropped: usize,
 }
 
 impl SampleBuffer {
@@ -237,6 +238,13 @@ impl SampleBuffer {
     /// Starts a new run: forgets the values, keeps the layout.
     pub fn begin(&mut self) {
         self.values.clear();
+        self.dropped = 0;
+    }
+
+    /// Samples of the run just written that had no room ([`limits::COLLECTOR_SERIES_MAX`]).
+    #[must_use]
+    pub fn dropped(&self) -> usize {
+        self.dropped
     }
 
     /// Adds the value of a gauge or counter. `labels` are the values of the definition's label keys, in order. A value that
@@ -249,7 +257,8 @@ impl SampleBuffer {
     pub fn push_part(&mut self, metric: &'static MetricDef, part: &Part, labels: &[&str], value: f64) {
         debug_assert_eq!(metric.labels.len(), labels.len(), "label values of {}", metric.name);
         let at = self.values.len();
-        if at >= limits::SERIES_MAX {
+        if at >= limits::COLLECTOR_SERIES_MAX {
+            self.dropped += 1;
             return;
         }
         let known = self.series.get(at).is_some_and(|series| series.matches(metric, part, labels));
@@ -318,6 +327,18 @@ mod tests {
         assert_eq!(&*third[1].labels[0], "nvme0n1");
         let (fourth, values) = run(&["sda"]);
         assert_eq!((fourth.len(), values), (1, 1));
+    }
+
+    #[test]
+    fn what_has_no_room_is_counted() {
+        let mut buffer = SampleBuffer::new();
+        let names: Vec<String> =
+            (0..limits::COLLECTOR_SERIES_MAX + 7).map(|disk| format!("sd{disk}")).collect();
+        names.iter().for_each(|name| buffer.push(&USAGE, &[name], 0.5));
+        assert_eq!((buffer.layout().len(), buffer.dropped()), (limits::COLLECTOR_SERIES_MAX, 7));
+        buffer.begin();
+        buffer.push(&USAGE, &["sda"], 0.5);
+        assert_eq!((buffer.layout().len(), buffer.dropped()), (1, 0));
     }
 
     #[test]

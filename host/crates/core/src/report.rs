@@ -40,6 +40,8 @@ pub struct Samples {
     pub series: Arc<[Series]>,
     /// One value a series; NaN means "no sample this time".
     pub values: Box<[f64]>,
+    /// Samples of this run that had no room.
+    pub dropped: usize,
 }
 
 impl Samples {

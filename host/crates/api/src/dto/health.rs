@@ -2,7 +2,7 @@
 
 use super::{rfc3339, seconds};
 use lowtide_app::About;
-use lowtide_core::report::CollectorStatus;
+use lowtide_core::report::{CollectorReport, CollectorStatus};
 use lowtide_core::state::HostState;
 use lowtide_core::units::Now;
 use serde::Serialize;
@@ -74,6 +74,9 @@ impl Health {
             let error = report.error.as_deref().unwrap_or("no detail");
             let (status, detail) = match report.status {
                 CollectorStatus::Ok if report.stale => (Status::Warn, "its values are too old".to_owned()),
+                CollectorStatus::Ok if dropped_by(report) > 0 => {
+                    (Status::Warn, format!("it has too many series: {} were left out", dropped_by(report)))
+                }
                 CollectorStatus::Ok => (Status::Ok, "works".to_owned()),
                 CollectorStatus::Pending => (Status::Ok, "has not run yet".to_owned()),
                 CollectorStatus::Absent => (Status::Ok, format!("nothing to measure here: {error}")),
@@ -92,6 +95,11 @@ impl Health {
             checked_at: rfc3339(now.wall),
         }
     }
+}
+
+/// Samples of the newest run that had no room.
+fn dropped_by(report: &CollectorReport) -> usize {
+    report.samples.as_ref().map_or(0, |samples| samples.dropped)
 }
 
 fn tick(state: &HostState, now: Now) -> Check {

@@ -1,6 +1,6 @@
 //! Aggregates over the last hour or a part of it.
 
-use super::current::json;
+use super::current::{json, query_tag};
 use super::select;
 use crate::dto::aggregates::{Aggregates, SeriesAggregate};
 use crate::error::{Code, Problem};
@@ -50,7 +50,6 @@ pub(super) async fn get_aggregates(
             .filter_map(|view| Some(SeriesAggregate::new(view, &view.aggregate(range, &mut scratch)?)))
             .collect())
     })?;
-    let etag =
-        format!("{}-{}-{}-{}", shared.app.about().run_id, state.snapshot.sequence, range.from.0, range.to.0);
+    let etag = query_tag(&shared, &state, &request);
     Ok(json(&etag, &Aggregates::new(range, series)).respond(request.headers()))
 }

@@ -9,7 +9,9 @@ use crate::shared::{Live, Shared};
 use axum::extract::{Request, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
+use lowtide_core::state::HostState;
 use serde::Serialize;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 /// A live document as JSON.
 pub(super) fn json(etag: &str, document: &impl Serialize) -> Document {
@@ -17,12 +19,20 @@ pub(super) fn json(etag: &str, document: &impl Serialize) -> Document {
     Document::new(JSON, etag, serde_json::to_vec(document).unwrap_or_default())
 }
 
+/// The entity tag of an answer that depends on tick and query. The query goes in as a hash: a tag must not hold all that a query
+/// may hold.
+pub(super) fn query_tag(shared: &Shared, state: &HostState, request: &Request) -> String {
+    let mut hasher = DefaultHasher::new();
+    request.uri().query().hash(&mut hasher);
+    format!("{}-{}-{:016x}", shared.app.about().run_id, state.snapshot.sequence, hasher.finish())
+}
+
 /// Serves a document that is made once a tick.
 pub(super) fn live(
     shared: &Shared,
     headers: &HeaderMap,
     which: Live,
-    make: impl FnOnce(&lowtide_core::state::HostState, &str) -> Document,
+    make: impl FnOnce(&HostState, &str) -> Document,
 ) -> Result<Response, Box<Problem>> {
     let tick = shared.tick()?;
     let document = tick.document(which, make);

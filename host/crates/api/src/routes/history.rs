@@ -1,6 +1,6 @@
 //! Series over time, from the in-memory window.
 
-use super::current::json;
+use super::current::{json, query_tag};
 use super::select;
 use crate::dto::history::History;
 use crate::error::{Code, Problem};
@@ -61,13 +61,8 @@ pub(super) async fn get_history(
         let grid = window.grid(&views, range, step, &aggs);
         Ok::<_, Box<Problem>>(History::new(range, window.span(), step, &aggs, &views, &grid))
     })?;
-    let etag = format!(
-        "{}-{}-{:?}",
-        shared.app.about().run_id,
-        state.snapshot.sequence,
-        request.uri().query().unwrap_or_default()
-    );
-    Ok(json(&etag.replace(['"', '\\'], "'"), &history).respond(request.headers()))
+    let etag = query_tag(&shared, &state, &request);
+    Ok(json(&etag, &history).respond(request.headers()))
 }
 
 /// The part of the range that can hold samples: buckets before the oldest and after the newest tick would all be empty.

@@ -58,7 +58,11 @@ impl ProcFile {
             Ok(bytes) => parse(bytes),
             Err(error) => return Err(CollectError::io(&self.path, error)),
         };
-        outcome.map_err(|what| CollectError::Garbled { path: self.path.clone(), what })
+        outcome.map_err(|what| {
+            // What is behind the descriptor may not be what is at the path any more: the next run opens it anew.
+            self.file = None;
+            CollectError::Garbled { path: self.path.clone(), what }
+        })
     }
 
     /// Reads the whole file.

@@ -93,7 +93,7 @@ fn work(
             }
             Ok(Ok(())) => {
                 let (series, values) = (buffer.layout(), buffer.values().into());
-                Outcome::Sampled(Arc::new(Samples { series, values }))
+                Outcome::Sampled(Arc::new(Samples { series, values, dropped: buffer.dropped() }))
             }
         };
         if duration > trusted_for {

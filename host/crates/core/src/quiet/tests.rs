@@ -109,7 +109,7 @@ impl Host {
             interval: TICK,
             metrics: Cow::Borrowed(&[]),
         };
-        let samples = Samples { series: series.into(), values: values.into() };
+        let samples = Samples { series: series.into(), values: values.into(), dropped: 0 };
         CollectorReport {
             info: Arc::new(info),
             status,

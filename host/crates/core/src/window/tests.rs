@@ -24,7 +24,11 @@ fn report(buffer: &mut SampleBuffer) -> CollectorReport {
     CollectorReport {
         info: Arc::new(info),
         status: CollectorStatus::Ok,
-        samples: Some(Arc::new(Samples { series: buffer.layout(), values: buffer.values().into() })),
+        samples: Some(Arc::new(Samples {
+            series: buffer.layout(),
+            values: buffer.values().into(),
+            dropped: 0,
+        })),
         collected_at: None,
         fresh: true,
         stale: false,
