@@ -318,6 +318,9 @@ fn bodies_that_nobody_wants_do_no_harm() {
                 let json = [("content-type", "application/json")];
                 let answer = http::request(daemon.address, method, path, &json, body);
                 assert!(answer.status < 500, "{method} {path}: {}", answer.status);
+                if method == "GET" {
+                    assert_eq!(answer.problem()["code"], "unexpected_body", "{path}");
+                }
                 if answer.status >= 400 {
                     answer.problem();
                 }
@@ -332,7 +335,7 @@ fn bodies_that_nobody_wants_do_no_harm() {
     let long = format!("/api/system-stats/history?metric={}", "a".repeat(8 << 10));
     assert_eq!(daemon.get(&long).problem()["code"], "query_too_long");
     assert_eq!(daemon.get(&long).status, 414);
-    let start = "metric=quiet_score&labels=a=";
+    let start = "metric=host_disk_busy_ratio&labels=device=";
     let just_fits = format!("/api/system-stats/history?{start}{}", "b".repeat((8 << 10) - start.len()));
     assert_eq!(daemon.get(&just_fits).status, 200);
 }
@@ -346,7 +349,7 @@ fn bad_parameters_are_told_with_reason_and_example() {
         ("history?range=-5m", "range", "duration", "range=15m"),
         ("history?range=0s", "range", "longer than zero", "range=15m"),
         ("history?range=999999w", "range", "100 years", "range=15m"),
-        ("history?range=5m&range=6m", "range", "twice", "range=one value"),
+        ("history?range=5m&range=6m", "range", "twice", "range=5m"),
         ("history?from=yesterday", "from", "RFC 3339", "from=2026-01-01T00:00:00Z"),
         ("history?to=NaN", "to", "RFC 3339", "to=2026-01-01T00:00:00Z"),
         ("history?to=inf", "to", "RFC 3339", "to=2026-01-01T00:00:00Z"),
@@ -385,7 +388,10 @@ fn bad_parameters_are_told_with_reason_and_example() {
     for (path, ..) in COVERED {
         let answer = ask(&format!("{path}?rnage=5m"));
         assert_eq!(answer.status, 400, "{path}");
-        assert_eq!(answer.problem()["code"], "unknown_parameter", "{path}");
+        let problem = answer.problem();
+        assert_eq!(problem["code"], "unknown_parameter", "{path}");
+        assert_eq!(problem["parameter"], "rnage", "{path}");
+        assert!(problem["reason"].is_string() && problem["example"].is_string(), "{path}: {problem}");
     }
 }
 
@@ -479,7 +485,7 @@ fn history_aggregates_and_current_tell_the_same_story() {
             let mut values = numbers(&raw["values"]["avg"]);
             assert_eq!(sum["count"], values.len(), "{sum}");
             let mean = values.iter().sum::<f64>() / values.len() as f64;
-            let newest = *values.last().unwrap();
+            let newest = *numbers(&raw["values"]["last"]).last().unwrap();
             values.sort_by(f64::total_cmp);
             let p95 = values[((values.len() as f64 * 0.95).ceil() as usize).saturating_sub(1)];
             assert!(close(mean, &sum["avg"]), "{mean} {sum}");
@@ -508,7 +514,12 @@ fn selectors_steps_and_aggregates_choose_what_is_sent() {
     let user = ask("metric=host_cpu_seconds_total&labels=mode=user");
     assert_eq!(user["series"].as_array().unwrap().len(), 1);
     assert_eq!(user["series"][0]["labels"], serde_json::json!({ "mode": "user" }));
-    assert_eq!(ask("metric=quiet_score&labels=nothing=here")["series"], serde_json::json!([]));
+    assert_eq!(ask("metric=host_cpu_seconds_total&labels=mode=sleeping")["series"], serde_json::json!([]));
+    let bucket = ask("metric=lowtide_api_request_duration_seconds_bucket&labels=le=0.01");
+    assert_eq!(bucket["series"][0]["metric"], "api_request_duration_seconds_bucket");
+    assert_eq!(bucket["series"].as_array().unwrap().len(), 1);
+    let wrong = daemon.get("/api/system-stats/history?metric=quiet_score&labels=nothing=here");
+    assert_eq!((wrong.status, wrong.problem()["parameter"].as_str()), (400, Some("labels")));
     let two = ask("metric=quiet_score&metric=quiet_confidence_ratio&agg=min,max&step=2s");
     assert_eq!(two["series"].as_array().unwrap().len(), 2);
     assert_eq!(two["step_seconds"].as_f64(), Some(2.0));

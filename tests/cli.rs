@@ -104,8 +104,18 @@ fn a_daemon_that_is_down_fails_closed_unless_told_otherwise() {
         let ended = run(arguments);
         assert_eq!(ended.code, 69, "{arguments:?}: {}", ended.err);
         assert!(ended.err.contains(&url) && ended.err.contains("lowtide serve"), "{}", ended.err);
-        assert_eq!(ended.out, "");
+        if arguments.contains(&"--json") {
+            let answer: serde_json::Value = serde_json::from_str(&ended.out).unwrap();
+            assert_eq!(answer["error"]["code"], "unreachable");
+        } else {
+            assert_eq!(ended.out, "");
+        }
     }
+    // Who answers something else is not unreachable: that is no reason to pass.
+    let daemon = Daemon::start();
+    let elsewhere = format!("{}/elsewhere", daemon.url());
+    let refused = run(&["check", "--url", &elsewhere, "--on-unreachable", "pass"]);
+    assert_eq!(refused.code, 69, "{}", refused.err);
     let passed = run(&["check", "--url", &url, "--on-unreachable", "pass"]);
     assert_eq!((passed.code, passed.out.as_str()), (0, ""));
     assert!(passed.err.contains("pass"), "it must say that it does not know: {}", passed.err);

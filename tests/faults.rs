@@ -3,13 +3,16 @@
 
 use crate::daemon::{Daemon, Launch, eventually};
 use crate::events::Stream;
+use crate::http;
 use crate::verdict::{Watch, proc_without};
+use lowtide_collectors::clock;
 use rustix::fs::{CWD, FileType, mknodat};
 use rustix::process::Signal;
 use serde_json::Value;
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::path::Path;
+use std::time::Duration;
 
 /// Every threshold out of the way: without a fault such a daemon is QUIET at its first chance, whatever the machine does.
 fn easy() -> String {
@@ -260,5 +263,34 @@ fn a_flood_of_one_collector_takes_no_place_from_the_others() {
         let history = daemon.json(&format!("/api/system-stats/history?metric={metric}"));
         let series = history["series"].as_array().unwrap();
         assert!(!series.is_empty(), "{metric} is not in the window: the flood has taken its place");
+    }
+}
+
+#[test]
+fn a_daemon_that_stood_still_never_answers_with_what_it_knew_before() {
+    let folder = tempfile::tempdir().unwrap();
+    proc_without(&[], folder.path());
+    let daemon = start(folder.path());
+    eventually("QUIET", || (daemon.quiet()["state"] == "QUIET").then_some(()));
+    for round in 0..3 {
+        let mut connection = http::Connection::open(daemon.address).unwrap();
+        let before = daemon.sequence();
+        daemon.signal(Signal::STOP);
+        let end = clock::mono().plus(Duration::from_millis(3_500));
+        eventually("more than three ticks have passed", || (clock::mono() > end).then_some(()));
+        connection.send(b"GET /api/system-stats/quiet HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+        daemon.signal(Signal::CONT);
+        let answer = connection.answer(false).unwrap();
+        if answer.status == 200 {
+            let quiet: Value = serde_json::from_str(&answer.text()).unwrap();
+            assert!(quiet["sequence"].as_u64() > Some(before), "round {round}: {quiet}");
+        } else {
+            assert_eq!(
+                (answer.status, answer.problem()["code"].as_str()),
+                (503, Some("stale")),
+                "round {round}"
+            );
+            assert!(answer.header("retry-after").is_some());
+        }
     }
 }

@@ -64,7 +64,12 @@ fn state() -> Arc<HostState> {
             buffer.begin();
             let run = entry.collector.collect(now.mono, buffer);
             let samples = run.is_ok().then(|| {
-                Arc::new(Samples { series: buffer.layout(), values: buffer.values().into(), dropped: 0 })
+                Arc::new(Samples {
+                    series: buffer.layout(),
+                    values: buffer.values().into(),
+                    dropped: 0,
+                    settled: true,
+                })
             });
             CollectorReport {
                 info: Arc::new(entry.info.clone()),

@@ -92,7 +92,7 @@ fn forms_of_the_target_that_are_rare_are_answered_or_refused() {
         ("GET /livez%0d%0aset-cookie:%20a=b HTTP/1.1\r\nhost: x\r\n\r\n", 404),
         ("GET /%ff%fe HTTP/1.1\r\nhost: x\r\n\r\n", 404),
         ("GET /api/system-stats/history?metric=%ff%00%0d%0ax HTTP/1.1\r\nhost: x\r\n\r\n", 400),
-        ("GET /api/system-stats/history?group=host&labels=%ff=%00 HTTP/1.1\r\nhost: x\r\n\r\n", 200),
+        ("GET /api/system-stats/history?group=host&labels=%ff=%00 HTTP/1.1\r\nhost: x\r\n\r\n", 400),
         ("OPTIONS * HTTP/1.1\r\nhost: x\r\n\r\n", 404),
         ("CONNECT 127.0.0.1:22 HTTP/1.1\r\nhost: x\r\n\r\n", 404),
     ];
@@ -140,7 +140,7 @@ fn random_bytes_do_no_harm() {
     let mut random = Random::new(1);
     let count =
         std::env::var("LOWTIDE_FUZZ_ITERATIONS").ok().and_then(|text| text.parse().ok()).unwrap_or(200_u64);
-    for number in 0..count.min(5_000) {
+    for number in 0..count.min(2_000) {
         let length = random.below(400) as usize;
         let mut bytes = random.bytes(length);
         match number % 4 {

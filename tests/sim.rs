@@ -288,7 +288,7 @@ impl Machine {
         // Now and then a value is no number: no sample, and never a zero.
         let broken = self.random.once_in(500);
         let values = values.iter().map(|(_, _, value)| if broken { f64::NAN } else { *value });
-        Samples { series: layout, values: values.collect(), dropped: 0 }
+        Samples { series: layout, values: values.collect(), dropped: 0, settled: true }
     }
 }
 

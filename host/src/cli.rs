@@ -14,7 +14,8 @@ const DEFAULT_URL: &str = "http://127.0.0.1:4270";
     name = "lowtide",
     version,
     about = "Measures this machine and says whether now is a quiet time",
-    after_help = "Exit codes: 0 ok, 64 usage, 69 daemon unreachable or address taken, 75 not quiet now, 78 configuration wrong."
+    after_help = "Exit codes: 0 ok, 1 doctor found an error, 64 usage, 69 daemon unreachable or address taken, 70 failed, \
+                  73 data folder cannot be made, 75 not quiet now, 76 not a lowtide daemon, 78 configuration wrong."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -72,10 +73,17 @@ pub(crate) struct ConfigArgs {
 pub(crate) struct ClientArgs {
     /// Address of the daemon
     #[arg(long, env = "LOWTIDE_URL", default_value = DEFAULT_URL)]
-    pub(crate) url: String,
+    url: String,
     /// Answer in JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+impl ClientArgs {
+    /// The address of the daemon; an empty `LOWTIDE_URL` is as good as none.
+    pub(crate) fn url(&self) -> &str {
+        if self.url.is_empty() { DEFAULT_URL } else { &self.url }
+    }
 }
 
 /// `lowtide check`.
@@ -132,7 +140,11 @@ enum ConfigCommand {
         json: bool,
     },
     /// Print a configuration file with every key at its default
-    Default,
+    Default {
+        /// Print the values in JSON
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 /// Reads the command line and runs the command.
@@ -155,7 +167,7 @@ pub fn main() -> ExitCode {
         Command::Config { command: ConfigCommand::Check { config, json } } => {
             commands::config::check(&config, json)
         }
-        Command::Config { command: ConfigCommand::Default } => commands::config::default(),
+        Command::Config { command: ConfigCommand::Default { json } } => commands::config::default(json),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "lowtide", &mut std::io::stdout());
             Exit::Ok

@@ -108,7 +108,8 @@ fn fill(ticks: usize) -> (Window, Vec<Vec<f32>>) {
         plain.iter_mut().zip(values).for_each(|(column, value)| column.push(value));
         let at = MonoTime(TICK * u32::try_from(tick).unwrap_or(u32::MAX));
         let now = Now { mono: at, wall: WallTime(1_700_000_000_000 + at.as_millis()) };
-        let samples = Samples { series: buffer.layout(), values: buffer.values().into(), dropped: 0 };
+        let samples =
+            Samples { series: buffer.layout(), values: buffer.values().into(), dropped: 0, settled: true };
         window.push(now, std::iter::once(&made_up(&info, now, samples)));
     }
     plain.iter_mut().for_each(|column| drop(column.drain(..ticks - SAMPLES)));

@@ -87,7 +87,7 @@ fn memory_row(name: &str, memory: Memory) -> Row {
 /// Rings are made whole when a series first appears, so this is what the window holds from the first tick on; pages of a ring that
 /// were never written are the same NaN, but written ones.
 fn window_row() -> Row {
-    let mut runner = Runner::new(every_tick::all(), 1);
+    let mut runner = Runner::new(every_tick::all(), lowtide_collectors::TICK_DEFAULT, 1);
     let mut ticker = Ticker::new(TICK_DEFAULT, QuietConfig::default());
     for _ in 0..3 {
         pause(Duration::from_millis(50));

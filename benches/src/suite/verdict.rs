@@ -65,7 +65,7 @@ pub(crate) fn run(report: &mut Report, _: Options) -> Result<()> {
 
 /// A state of this machine, with rates.
 fn real_state() -> Arc<HostState> {
-    let mut runner = Runner::new(every_tick::all(), 1);
+    let mut runner = Runner::new(every_tick::all(), lowtide_collectors::TICK_DEFAULT, 1);
     let mut ticker = Ticker::new(TICK_DEFAULT, QuietConfig::default());
     let mut tick = || {
         pause(Duration::from_millis(50));

@@ -16,7 +16,7 @@ const SPACED: Plan = Plan { rounds: 100, batch: 1, spacing: Duration::from_milli
 
 pub(crate) fn run(report: &mut Report, _: Options) -> Result<()> {
     let mut sequence = EveryTick::new();
-    let mut runner = Runner::new(every_tick::all(), 1);
+    let mut runner = Runner::new(every_tick::all(), lowtide_collectors::TICK_DEFAULT, 1);
     let mut ticker = Ticker::new(TICK_DEFAULT, QuietConfig::default());
     let mut lengths = Vec::new();
     for (name, plan) in [("back to back", BACK_TO_BACK), ("50 ms apart", SPACED)] {

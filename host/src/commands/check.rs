@@ -8,18 +8,22 @@ use crate::exit::Exit;
 use serde_json::{Value, json};
 
 pub(crate) fn run(args: &CheckArgs) -> Exit {
-    match client::get(&args.client.url, "/api/system-stats/quiet") {
+    match client::get(args.client.url(), "/api/system-stats/quiet") {
         Ok(quiet) => answer(args, &quiet),
-        Err(error @ ClientError::Address { .. }) => fail(&error),
-        Err(error) if args.on_unreachable == Unreachable::Pass => {
+        Err(error @ ClientError::Unreachable { .. }) if args.on_unreachable == Unreachable::Pass => {
             complain(&format!("{error}; passing all the same, as --on-unreachable pass asks"));
             Exit::Ok
         }
-        Err(error) => fail(&error),
+        Err(error) => fail(&error, args.client.json),
     }
 }
 
 fn answer(args: &CheckArgs, quiet: &Value) -> Exit {
+    if quiet.get("state").and_then(Value::as_str).is_none() {
+        let why = "its answer has no state".to_owned();
+        let error = ClientError::NotLowtide { url: args.client.url().to_owned(), why };
+        return fail(&error, args.client.json);
+    }
     let field = |name: &str| quiet.get(name).and_then(Value::as_str).unwrap_or("?");
     let passes = match field("state") {
         "QUIET" => true,

@@ -48,7 +48,7 @@ pub(crate) fn check(args: &ConfigArgs, as_json: bool) -> Exit {
     }
 }
 
-pub(crate) fn default() -> Exit {
-    out(&config::sample_toml());
+pub(crate) fn default(as_json: bool) -> Exit {
+    out(&if as_json { pretty(&config::Config::default()) } else { config::sample_toml() });
     Exit::Ok
 }

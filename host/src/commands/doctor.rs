@@ -26,7 +26,7 @@ pub(crate) fn run(args: &DoctorArgs) -> Exit {
         effective_uid: rustix::process::geteuid().as_raw(),
         wall: clock::now().wall,
     });
-    findings.push(daemon(&args.client.url));
+    findings.push(daemon(args.client.url()));
     let worst = findings.iter().map(|finding| finding.level).max().unwrap_or(FindingLevel::Ok);
     if args.client.json {
         out(&pretty(&json!({ "status": worst, "findings": findings })));

@@ -13,6 +13,7 @@ use lowtide_app::{App, Hooks, Settings};
 use lowtide_collectors::{ApiMeter, CollectConfig};
 use lowtide_core::state::HostState;
 use sd_notify::NotifyState;
+use std::cell::Cell;
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
@@ -22,6 +23,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Threads that serve requests. More than this many cores do not help a daemon that others share a machine with.
 const WORKERS_MAX: usize = 4;
+
+/// How long data for a client may wait untaken (tcp(7), `TCP_USER_TIMEOUT`).
+#[cfg(target_os = "linux")]
+const STUCK_PEER_MAX: Duration = Duration::from_secs(30);
 
 /// Connections waiting to be taken, per listener.
 const BACKLOG: u32 = 1_024;
@@ -69,19 +74,33 @@ fn start(sources: &Sources, loaded: &Loaded) -> Result<(), Exit> {
         .build();
     let runtime = runtime.map_err(|error| failed("cannot start the runtime", &error))?;
     let settings = Settings { collect: collect_config(loaded), quiet: config.quiet.to_core() };
+    let tick = settings.collect.tick;
     let meter = Arc::new(ApiMeter::new(lowtide_api::ROUTES));
     // Before the first line: who has read it may send a signal.
     let signals =
         runtime.block_on(async { Signals::new() }).map_err(|error| failed("cannot take signals", &error))?;
-    let app = App::start(settings, meter, hooks()).map_err(|error| failed("cannot start", &error))?;
+    let app = App::start(settings, meter, hooks(tick)).map_err(|error| failed("cannot start", &error))?;
     announce(&listeners).map_err(|error| failed("cannot read the address", &error))?;
 
     let served = runtime.block_on(async {
         let listeners = adopt(listeners).map_err(|error| failed("cannot use the socket", &error))?;
-        notify(&[NotifyState::Ready]);
         let reloader = reload::Reloader::new(sources.clone(), loaded.config.clone(), app.clone(), level);
-        let stop = signals.until_stop(reloader);
-        lowtide_api::serve(listeners, app.clone(), stop).await.map_err(|error| failed("cannot serve", &error))
+        let died = Cell::new(false);
+        let stop = async {
+            tokio::select! {
+                () = signals.until_stop(reloader) => {}
+                // A daemon that does not measure must not go on answering; whoever supervises it starts it anew.
+                () = app.ticking_ended() => died.set(true),
+            }
+        };
+        lowtide_api::serve(listeners, app.clone(), stop)
+            .await
+            .map_err(|error| failed("cannot serve", &error))?;
+        if died.get() {
+            complain("the tick loop has ended by a defect; the lines above say which");
+            return Err(Exit::Failed);
+        }
+        Ok(())
     });
     notify(&[NotifyState::Stopping]);
     app.stop();
@@ -137,6 +156,9 @@ fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = socket_with(family, SocketType::STREAM, flags, None)?;
     sockopt::set_socket_reuseaddr(&socket, true)?;
+    // Taken over by every accepted connection: a peer that takes nothing for so long is gone, and so is its place.
+    #[cfg(target_os = "linux")]
+    sockopt::set_tcp_user_timeout(&socket, u32::try_from(STUCK_PEER_MAX.as_millis()).unwrap_or(u32::MAX))?;
     bind(&socket, &address)?;
     listen(&socket, i32::try_from(BACKLOG).unwrap_or(i32::MAX))?;
     Ok(TcpListener::from(socket))
@@ -177,17 +199,29 @@ fn collect_config(loaded: &Loaded) -> CollectConfig {
 
 /// What the tick loop tells systemd: it is alive, and how it judges. Said from the loop itself, so that a loop that stands
 /// still is seen.
-fn hooks() -> Hooks {
-    let watched = sd_notify::watchdog_enabled().is_some();
+fn hooks(tick: Duration) -> Hooks {
+    let watchdog = sd_notify::watchdog_enabled();
+    if let Some(limit) = watchdog.filter(|limit| *limit < tick * 2) {
+        let (limit_seconds, tick_seconds) = (limit.as_secs_f64(), tick.as_secs_f64());
+        tracing::warn!(
+            limit_seconds,
+            tick_seconds,
+            "the watchdog is fed once a tick; set WatchdogSec= to at least two ticks"
+        );
+    }
     let mut told = None;
     Hooks {
         after_tick: Box::new(move |state: &HostState| {
+            if told.is_none() {
+                // Ready is who has measured: before that every question is answered with "not yet".
+                notify(&[NotifyState::Ready]);
+            }
             let verdict = (state.quiet.state, state.quiet.score);
             if told != Some(verdict) {
                 told = Some(verdict);
                 notify(&[NotifyState::Status(&format!("{} {}", verdict.0.name(), verdict.1))]);
             }
-            if watched {
+            if watchdog.is_some() {
                 notify(&[NotifyState::Watchdog]);
             }
         }),

@@ -17,26 +17,31 @@ pub(crate) fn run(args: &ClientArgs) -> Exit {
             out(&describe(&status));
             Exit::Ok
         }
-        Err(error) => fail(&error),
+        Err(error) => fail(&error, args.json),
     }
 }
 
-/// Says why there was no answer, and ends accordingly.
-pub(crate) fn fail(error: &ClientError) -> Exit {
-    complain(&error.to_string());
-    match error {
-        ClientError::Address { .. } => Exit::Usage,
-        ClientError::Unreachable { .. } | ClientError::Refused { .. } => Exit::Unavailable,
-        ClientError::NotLowtide { .. } => Exit::Protocol,
+/// Says why there was no answer, for a program as JSON on stdout too, and ends accordingly.
+pub(crate) fn fail(error: &ClientError, as_json: bool) -> Exit {
+    let (exit, code) = match error {
+        ClientError::Address { .. } => (Exit::Usage, "wrong_address"),
+        ClientError::Unreachable { .. } => (Exit::Unavailable, "unreachable"),
+        ClientError::Refused { .. } => (Exit::Unavailable, "refused"),
+        ClientError::NotLowtide { .. } => (Exit::Protocol, "not_lowtide"),
+    };
+    if as_json {
+        out(&pretty(&json!({ "error": { "code": code, "message": error.to_string() } })));
     }
+    complain(&error.to_string());
+    exit
 }
 
 fn fetch(args: &ClientArgs) -> Result<Value, ClientError> {
-    let quiet = client::get(&args.url, "/api/system-stats/quiet")?;
-    let health = client::get(&args.url, "/api/system-stats/health")?;
-    let current = client::get(&args.url, "/api/system-stats/current")?;
+    let quiet = client::get(args.url(), "/api/system-stats/quiet")?;
+    let health = client::get(args.url(), "/api/system-stats/health")?;
+    let current = client::get(args.url(), "/api/system-stats/current")?;
     let host = current.get("host").cloned().unwrap_or_default();
-    Ok(json!({ "url": args.url, "quiet": quiet, "health": health, "host": host }))
+    Ok(json!({ "url": args.url(), "quiet": quiet, "health": health, "host": host }))
 }
 
 fn describe(status: &Value) -> String {

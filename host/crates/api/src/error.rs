@@ -16,9 +16,11 @@ pub(crate) enum Code {
     NotFound,
     MethodNotAllowed,
     PayloadTooLarge,
+    UnexpectedBody,
     QueryTooLong,
     InternalError,
     NotReady,
+    Stale,
     TooManyStreams,
 }
 
@@ -36,7 +38,7 @@ pub struct CodeDoc {
 }
 
 /// Every error code, for the reference page.
-pub const CODES: [CodeDoc; 10] = [
+pub const CODES: [CodeDoc; 12] = [
     doc(Code::InvalidParameter),
     doc(Code::UnknownParameter),
     doc(Code::TooManyValues),
@@ -46,6 +48,8 @@ pub const CODES: [CodeDoc; 10] = [
     doc(Code::QueryTooLong),
     doc(Code::InternalError),
     doc(Code::NotReady),
+    doc(Code::Stale),
+    doc(Code::UnexpectedBody),
     doc(Code::TooManyStreams),
 ];
 
@@ -92,6 +96,16 @@ const fn doc(code: Code) -> CodeDoc {
             "nothing has been measured yet",
             "The daemon has just started; try again after the seconds in Retry-After.",
         ),
+        Code::Stale => (
+            "stale",
+            503,
+            "the newest measurement is too old to be used",
+            "The daemon does not get to measure (it was stopped, or the machine is overloaded or has just woken up). Try again after \
+             the seconds in Retry-After; see /api/system-stats/health if it stays so.",
+        ),
+        Code::UnexpectedBody => {
+            ("unexpected_body", 400, "this path takes no request body", "Send the request without a body.")
+        }
         Code::TooManyStreams => (
             "too_many_streams",
             503,
@@ -160,11 +174,25 @@ impl Problem {
         problem
     }
 
+    /// A query parameter that the path does not take, why, and the name of one that it takes.
+    pub(crate) fn unknown_parameter(name: &str, reason: String, example: &str) -> Box<Self> {
+        let mut problem = Self::new(Code::UnknownParameter, format!("parameter {name:?} {reason}"));
+        problem.parameter = Some(name.to_owned());
+        problem.reason = Some(reason);
+        problem.example = Some(example.to_owned());
+        problem
+    }
+
     /// Nothing has been measured yet.
     pub(crate) fn not_ready() -> Box<Self> {
         let mut problem = Self::new(Code::NotReady, "the first tick has not been made yet");
         problem.retry_after_seconds = Some(1);
         problem
+    }
+
+    /// The newest tick is `age_seconds` old, and nothing that it says is taken for now.
+    pub(crate) fn stale(age_seconds: f64) -> Box<Self> {
+        Self::new(Code::Stale, format!("the newest tick is {age_seconds:.1} s old")).retry_after(2)
     }
 
     /// With `Retry-After`.

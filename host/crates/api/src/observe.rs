@@ -5,8 +5,8 @@ use crate::error::{self, Code, Problem};
 use crate::routes::ROUTES;
 use crate::shared::Shared;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::header::CONTENT_LENGTH;
-use axum::http::{HeaderName, HeaderValue};
+use axum::http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use axum::http::{HeaderName, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt as _;
@@ -56,6 +56,10 @@ fn refuse(request: &Request) -> Option<Box<Problem>> {
     if length.is_some_and(|length| length > limits::REQUEST_BODY_BYTES_MAX) {
         let detail = format!("the body is larger than {} bytes", limits::REQUEST_BODY_BYTES_MAX);
         return Some(Problem::new(Code::PayloadTooLarge, detail));
+    }
+    let body = length.is_some_and(|length| length > 0) || request.headers().contains_key(TRANSFER_ENCODING);
+    if body && matches!(*request.method(), Method::GET | Method::HEAD) {
+        return Some(Problem::new(Code::UnexpectedBody, "a GET or HEAD request has no body here"));
     }
     if request.uri().query().is_some_and(|query| query.len() > limits::QUERY_STRING_BYTES_MAX) {
         let detail = format!("the query is longer than {} bytes", limits::QUERY_STRING_BYTES_MAX);

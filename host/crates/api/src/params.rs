@@ -1,6 +1,6 @@
 //! Query parameters, read strictly: an unknown or repeated one is an error that says what would be right.
 
-use crate::error::{Code, Problem};
+use crate::error::Problem;
 use jiff::Timestamp;
 use lowtide_core::units::WallTime;
 use lowtide_core::window::{Agg, Selector, TimeRange};
@@ -23,15 +23,11 @@ impl Params {
             form_urlencoded::parse(query.unwrap_or_default().as_bytes()).into_owned().collect();
         for (number, (key, _)) in pairs.iter().enumerate() {
             if !known.contains(&key.as_str()) {
-                let shown = lowtide_core::metric::clip(key, 64);
-                let detail = match known {
-                    [] => format!("parameter {shown:?} is not known; this path takes none"),
-                    _ => format!("parameter {shown:?} is not known; this path takes {}", known.join(", ")),
-                };
-                return Err(Problem::new(Code::UnknownParameter, detail));
+                return Err(unknown(key, known));
             }
             if key != "metric" && pairs.iter().take(number).any(|(earlier, _)| earlier == key) {
-                return Err(Problem::parameter(key, "is given twice", "one value"));
+                let first = pairs.iter().find(|(earlier, _)| earlier == key).map_or("", |(_, value)| value);
+                return Err(Problem::parameter(key, "is given twice", lowtide_core::metric::clip(first, 64)));
             }
         }
         Ok(Self(pairs))
@@ -156,6 +152,18 @@ impl Params {
             Problem::parameter(key, "must be an RFC 3339 time or Unix seconds", "2026-01-01T00:00:00Z")
         })
     }
+}
+
+/// A parameter that is not among those of the path; the example is the one that begins most alike.
+fn unknown(key: &str, known: &[&str]) -> Box<Problem> {
+    let key = lowtide_core::metric::clip(key, 64);
+    let reason = match known {
+        [] => "is not known; this path takes no parameters".to_owned(),
+        _ => format!("is not known; this path takes {}", known.join(", ")),
+    };
+    let alike = |name: &&&str| name.bytes().zip(key.bytes()).take_while(|(a, b)| a == b).count();
+    let example = known.iter().max_by_key(alike).map_or("none", |name| *name);
+    Problem::unknown_parameter(key, reason, example)
 }
 
 /// How finely history is asked for.

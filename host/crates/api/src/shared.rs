@@ -3,6 +3,7 @@
 use crate::document::Document;
 use crate::error::Problem;
 use lowtide_app::App;
+use lowtide_collectors::clock;
 use lowtide_core::limits;
 use lowtide_core::state::HostState;
 use std::ops::Deref;
@@ -73,7 +74,22 @@ impl Shared {
         Self(Arc::new(Inner { app, tick: RwLock::new(None), streams, requests: AtomicU64::new(0), closing }))
     }
 
-    /// The documents of the newest tick.
+    /// The documents of the newest tick, if it can pass for now: a tick loop that stands still, or a machine that has just
+    /// woken up, must not be answered by the last QUIET there was.
+    ///
+    /// # Errors
+    /// `not_ready` before the first tick, `stale` when it is older than three intervals.
+    pub(crate) fn fresh_tick(&self) -> Result<Arc<TickDocuments>, Box<Problem>> {
+        let tick = self.tick()?;
+        let snapshot = &tick.state.snapshot;
+        let age = clock::mono().since(snapshot.at.mono);
+        if age > snapshot.interval * limits::STALE_AFTER_INTERVALS {
+            return Err(Problem::stale(age.as_secs_f64()));
+        }
+        Ok(tick)
+    }
+
+    /// The documents of the newest tick, however old it is.
     ///
     /// # Errors
     /// `not_ready` before the first tick.

@@ -206,8 +206,12 @@ fn report(
     snapshot: &Snapshot,
     since: WallTime,
 ) -> CollectorReport {
-    let samples =
-        Samples { series: buffer.layout(), values: buffer.values().into(), dropped: buffer.dropped() };
+    let samples = Samples {
+        series: buffer.layout(),
+        values: buffer.values().into(),
+        dropped: buffer.dropped(),
+        settled: true,
+    };
     CollectorReport {
         info,
         status: CollectorStatus::Ok,

@@ -165,7 +165,7 @@ impl EventLog {
             }
             recent.push_back(Arc::new(Event { id, at, kind }));
         }
-        drop(recent);
+        // Under the lock: tick and reload both publish, and each number is given once.
         self.newest.send_replace(id);
     }
 

@@ -83,8 +83,11 @@ impl App {
         let tick = settings.collect.tick;
         let ticker = Ticker::new(tick, settings.quiet);
         let (window, events, state) = (ticker.window(), ticker.events(), ticker.subscribe());
-        let runner =
-            Runner::new(lowtide_collectors::table(&settings.collect, Arc::clone(&meter)), seed(started));
+        let runner = Runner::new(
+            lowtide_collectors::table(&settings.collect, Arc::clone(&meter)),
+            tick,
+            seed(started),
+        );
         let (commands, inbox) = std::sync::mpsc::sync_channel(COMMANDS_MAX);
         let ticking = metronome::start(ticker, runner, inbox, hooks).map_err(StartError::Thread)?;
         let about = About {
@@ -113,6 +116,12 @@ impl App {
     #[must_use]
     pub fn subscribe(&self) -> watch::Receiver<Option<Arc<HostState>>> {
         self.state.clone()
+    }
+
+    /// Resolves when the tick loop has ended, by a stop or by a defect.
+    pub async fn ticking_ended(&self) {
+        // The sender lives in the loop; no state satisfies this, so only its end does.
+        let _ = self.state.clone().wait_for(|_| false).await;
     }
 
     /// Reads the window of the last hour. The tick waits while `read` runs: it must be short and must not block.

@@ -91,8 +91,8 @@ pub struct ApiMeter {
 }
 
 impl ApiMeter {
-    /// A meter for these routes, as they shall stand in the label `route`. By convention the last one is for requests that
-    /// fit no route.
+    /// A meter for these routes, as they shall stand in the label `route`. The first one is for requests that fit no
+    /// route.
     #[must_use]
     pub fn new(routes: &'static [&'static str]) -> Self {
         Self {
@@ -105,11 +105,11 @@ impl ApiMeter {
         }
     }
 
-    /// Counts an answered request. An index beyond the routes counts for the last route, a status that is none as a 5xx.
+    /// Counts an answered request. An index beyond the routes counts for the first route, a status that is none as a 5xx.
     pub fn record(&self, route_index: usize, status: u16, duration: Duration) {
         // Relaxed everywhere: the numbers are independent, and a reader may see a request in one of them a moment before
         // the other.
-        let route = self.requests.get(route_index).or(self.requests.last());
+        let route = self.requests.get(route_index).or(self.requests.first());
         let class =
             usize::from(status / 100).checked_sub(1).filter(|class| *class < CLASSES.len()).unwrap_or(4);
         if let Some(cell) = route.and_then(|classes| classes.get(class)) {

@@ -28,14 +28,13 @@ pub struct Runner {
 }
 
 impl Runner {
-    /// Starts a thread for each collector. `seed` moves the slow ones apart in time, so that they do not all run at the same tick;
+    /// Starts a thread for each collector. Those whose interval is not longer than `tick` run at every tick. `seed` moves the slow ones apart in time, so that they do not all run at the same tick;
     /// with the same seed they run at the same ticks. A thread that cannot be started is a collector that fails.
     #[must_use]
-    pub fn new(entries: Vec<Entry>, seed: u64) -> Self {
+    pub fn new(entries: Vec<Entry>, tick: Duration, seed: u64) -> Self {
         let (sender, finished) = sync_channel(entries.len().max(1));
-        let shortest = entries.iter().map(|entry| entry.interval).min().unwrap_or_default();
         let slots = entries.into_iter().enumerate().map(|(index, entry)| {
-            let every_tick = entry.interval <= shortest;
+            let every_tick = entry.interval <= tick;
             Slot::new(index, entry, every_tick, seed, sender.clone())
         });
         Self { slots: slots.collect(), finished }

@@ -13,7 +13,7 @@ use std::time::Duration;
 pub struct CollectorInfo {
     /// Unique name, for example `cpu`.
     pub name: Text,
-    /// Group of its series: `host`, `process`, `api`, `quiet`, `collectors`, or `addon.<id>`.
+    /// Group of its series: `host`, `process`, `api`, `quiet`, `collectors`, `tick`, or `addon.<id>`.
     pub group: Text,
     /// What every metric name of this collector begins with, for example `host_cpu_`.
     pub metric_prefix: Text,
@@ -42,6 +42,8 @@ pub struct Samples {
     pub values: Box<[f64]>,
     /// Samples of this run that had no room.
     pub dropped: usize,
+    /// True from the second success in a row on: rates need two readings, so before that a missing value says nothing.
+    pub settled: bool,
 }
 
 impl Samples {
@@ -108,12 +110,6 @@ impl CollectorReport {
     #[must_use]
     pub fn age(&self, now: MonoTime) -> Option<Duration> {
         self.collected_at.map(|(at, _)| now.since(at))
-    }
-
-    /// Seconds between two runs.
-    #[must_use]
-    pub fn interval_seconds(&self) -> f64 {
-        self.interval.as_secs_f64()
     }
 }
 

@@ -54,11 +54,10 @@ impl Snapshot {
             if !values.is_empty() {
                 return Ok(values);
             }
-            // A counter's rate needs two samples: one run is not yet an answer.
-            return Err(if report.runs < 2 {
-                Missing::Unknown(format!("collector {collector} has just started"))
-            } else {
+            return Err(if samples.settled {
                 Missing::Absent(format!("no {metric} on this host"))
+            } else {
+                Missing::Unknown(format!("collector {collector} has just started"))
             });
         }
         let why = report.error.as_deref().unwrap_or("not measured yet");

@@ -19,9 +19,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A wall clock that moved less than this against the monotonic one since the last re-anchoring is slewing, not jumping:
-/// the shown times of old samples then stay as they were.
-const ANCHOR_TOLERANCE_MS: i64 = 1_000;
+/// Rounding of two clocks to milliseconds. More than this between them is a clock that was set: slewing moves both alike.
+const ANCHOR_TOLERANCE_MS: i64 = 1;
 
 /// One hour of all series.
 #[derive(Debug)]

@@ -67,7 +67,7 @@ pub(crate) struct SeriesAggregate {
     /// 95th percentile by nearest rank.
     #[schema(value_type = Option<f64>)]
     p95: Option<Number>,
-    /// Newest in the range.
+    /// Newest in the range, raw also for a counter.
     #[schema(value_type = Option<f64>)]
     last: Option<Number>,
 }
@@ -92,7 +92,7 @@ impl SeriesName {
 }
 
 impl SeriesAggregate {
-    pub(crate) fn new(view: &SeriesView<'_>, aggregate: &Aggregate) -> Self {
+    pub(crate) fn new(view: &SeriesView<'_>, aggregate: &Aggregate, range: TimeRange) -> Self {
         let latest = view.latest();
         Self {
             series: SeriesName::new(view),
@@ -103,7 +103,7 @@ impl SeriesAggregate {
             min: number(aggregate.min),
             max: number(aggregate.max),
             p95: number(aggregate.p95),
-            last: number(aggregate.last),
+            last: view.last(range).and_then(number),
         }
     }
 }

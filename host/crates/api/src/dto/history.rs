@@ -2,7 +2,7 @@
 
 use super::aggregates::SeriesName;
 use super::{number, rfc3339};
-use lowtide_core::window::{Agg, Grid, SeriesView, TimeRange};
+use lowtide_core::window::{Agg, Grid, GridSeries, TimeRange};
 use serde::Serialize;
 use serde_json::Number;
 use std::collections::BTreeMap;
@@ -12,15 +12,16 @@ use utoipa::ToSchema;
 /// Series on a common time axis.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct History {
-    /// Start of the range, RFC 3339 UTC.
+    /// Start of the range as asked, RFC 3339 UTC.
     #[schema(format = "date-time")]
     from: String,
-    /// End of the range, RFC 3339 UTC.
+    /// End of the range as asked, RFC 3339 UTC.
     #[schema(format = "date-time")]
     to: String,
     /// Length of a bucket in seconds; null when every tick is shown.
     step_seconds: Option<f64>,
-    /// The oldest moment that the daemon still holds, RFC 3339 UTC: the range may begin before it.
+    /// The oldest moment that the daemon still holds, RFC 3339 UTC. Where the range
+    /// begins before it there are no buckets.
     #[schema(format = "date-time")]
     held_since: Option<String>,
     /// Start of each bucket (aligned to the Unix epoch), or the time of each tick, RFC 3339 UTC.
@@ -40,17 +41,28 @@ struct HistorySeries {
     values: BTreeMap<&'static str, Vec<Option<Number>>>,
 }
 
+/// What was read from the window, before it is made into JSON.
+pub(crate) struct Laid {
+    /// The asked range.
+    pub(crate) range: TimeRange,
+    /// What the window holds.
+    pub(crate) held: Option<TimeRange>,
+    /// Length of a bucket.
+    pub(crate) step: Option<Duration>,
+    /// Who the series are, in the order of the grid.
+    pub(crate) names: Vec<SeriesName>,
+    /// Their values.
+    pub(crate) grid: Grid,
+}
+
 impl History {
-    pub(crate) fn new(
-        range: TimeRange,
-        held: Option<TimeRange>,
-        step: Option<Duration>,
-        aggs: &[Agg],
-        views: &[SeriesView<'_>],
-        grid: &Grid,
-    ) -> Self {
-        let series = views.iter().zip(&grid.series).map(|(view, laid)| HistorySeries {
-            series: SeriesName::new(view),
+    pub(crate) fn new(laid: Laid, aggs: &[Agg]) -> Self {
+        let Laid { range, held, step, names, mut grid } = laid;
+        // Where nothing of the range is held there is a series all the same, with no points.
+        grid.series
+            .resize_with(names.len(), || GridSeries { number: 0, values: vec![Vec::new(); aggs.len()] });
+        let series = names.into_iter().zip(&grid.series).map(|(series, laid)| HistorySeries {
+            series,
             values: aggs
                 .iter()
                 .zip(&laid.values)

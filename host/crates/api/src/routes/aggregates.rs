@@ -47,7 +47,7 @@ pub(super) async fn get_aggregates(
         let mut scratch = Scratch::default();
         Ok(views
             .iter()
-            .filter_map(|view| Some(SeriesAggregate::new(view, &view.aggregate(range, &mut scratch)?)))
+            .filter_map(|view| Some(SeriesAggregate::new(view, &view.aggregate(range, &mut scratch)?, range)))
             .collect())
     })?;
     let etag = query_tag(&shared, &state, &request);

@@ -34,7 +34,7 @@ pub(super) fn live(
     which: Live,
     make: impl FnOnce(&HostState, &str) -> Document,
 ) -> Result<Response, Box<Problem>> {
-    let tick = shared.tick()?;
+    let tick = shared.fresh_tick()?;
     let document = tick.document(which, make);
     let missing = || Problem::new(Code::InternalError, "the document has no place");
     document.map(|document| document.respond(headers)).ok_or_else(missing)

@@ -7,18 +7,26 @@ use axum::extract::Request;
 use axum::http::HeaderValue;
 use axum::response::Response;
 use bytes::Bytes;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::LazyLock;
 
 static OPENAPI: LazyLock<Document> = LazyLock::new(|| {
     let text = include_bytes!("../../../../../docs/reference/openapi.json");
-    Document::new(JSON, concat!("openapi-", env!("CARGO_PKG_VERSION")), Bytes::from_static(text))
+    Document::new(JSON, &tag(text), Bytes::from_static(text))
 });
 
 static DOCS: LazyLock<Document> = LazyLock::new(|| {
     let text = include_bytes!("../../../../../docs/reference/api.html");
     let html = HeaderValue::from_static("text/html; charset=utf-8");
-    Document::new(html, concat!("docs-", env!("CARGO_PKG_VERSION")), Bytes::from_static(text))
+    Document::new(html, &tag(text), Bytes::from_static(text))
 });
+
+/// The entity tag of a file: it changes with every byte, also between two builds of one version.
+fn tag(text: &[u8]) -> String {
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    format!("{:016x}", hasher.finish())
+}
 
 /// This document
 #[utoipa::path(get, path = "/openapi.json", tag = "operation", responses(

@@ -25,6 +25,9 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// What a client waits before it reconnects.
 const RETRY: Duration = Duration::from_secs(2);
 
+/// Unwanted events after which a client is given a newer id all the same: far fewer than are kept.
+const SILENT_MAX: u64 = 256;
+
 /// Events copied out of the log at a time.
 const BATCH: usize = 64;
 
@@ -62,7 +65,8 @@ pub(super) async fn get_events(
     let mut ready = VecDeque::from([Frame::default().retry(RETRY).comment("lowtide")]);
     ready.extend(lost.map(|lost| frame("missed", &run_id, 0, &lost)));
     let closing = shared.closing.clone();
-    let reader = Reader { shared, kinds, run_id, cursor, newest, closing, ready, _place: place };
+    let reader =
+        Reader { shared, kinds, run_id, cursor, newest, closing, ready, told: cursor, _place: place };
     let mut response =
         Sse::new(frames(reader)).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response();
     response
@@ -81,6 +85,8 @@ struct Reader {
     newest: watch::Receiver<u64>,
     closing: watch::Receiver<bool>,
     ready: VecDeque<Frame>,
+    /// The last event number that the client was given.
+    told: u64,
     // Frees the place in the count of streams when the client goes.
     _place: OwnedSemaphorePermit,
 }
@@ -119,7 +125,16 @@ impl Reader {
             .iter()
             .filter(wanted)
             .map(|event| frame(event.kind.name(), &self.run_id, event.id, &EventData::new(event)));
+        let before = self.ready.len();
         self.ready.extend(frames.collect::<Vec<_>>());
+        if self.ready.len() > before {
+            self.told = self.cursor;
+        } else if self.cursor >= self.told + SILENT_MAX {
+            // An id without data moves only the client's Last-Event-ID: when it comes back it is not told of events as lost
+            // that it never wanted.
+            self.ready.push_back(Frame::default().id(format!("{}-{}", self.run_id, self.cursor)));
+            self.told = self.cursor;
+        }
         true
     }
 }

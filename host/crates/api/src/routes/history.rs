@@ -2,14 +2,15 @@
 
 use super::current::{json, query_tag};
 use super::select;
-use crate::dto::history::History;
+use crate::dto::aggregates::SeriesName;
+use crate::dto::history::{History, Laid};
 use crate::error::{Code, Problem};
 use crate::params::{Params, RANGE, SELECTOR, Step};
 use crate::shared::Shared;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use lowtide_core::limits;
-use lowtide_core::window::{TimeRange, Window};
+use lowtide_core::window::{Grid, TimeRange, Window};
 use std::time::Duration;
 
 /// Points that an automatic step aims at: what a chart can show.
@@ -51,30 +52,42 @@ pub(super) async fn get_history(
     select::check(&selector, &state)?;
     let history = shared.app.with_window(|window| {
         let views = window.select(&selector);
-        let range = window.span().map_or(range, |held| trim(range, held));
+        let held = window.span();
+        let covered = held.and_then(|held| overlap(range, held));
         let step = match step {
             Step::Raw => None,
             Step::Fixed(step) => Some(step),
-            Step::Automatic => Some(automatic(range, shared.app.about().tick)),
+            Step::Automatic => Some(automatic(covered, shared.app.about().tick, views.len() * aggs.len())),
         };
-        check_size(window, range, step, views.len(), aggs.len())?;
-        let grid = window.grid(&views, range, step, &aggs);
-        Ok::<_, Box<Problem>>(History::new(range, window.span(), step, &aggs, &views, &grid))
+        let grid = match covered {
+            Some(covered) => {
+                check_size(window, covered, step, views.len(), aggs.len())?;
+                window.grid(&views, covered, step, &aggs)
+            }
+            None => Grid::default(),
+        };
+        let names = views.iter().map(SeriesName::new).collect();
+        Ok::<_, Box<Problem>>(Laid { range, held, step, names, grid })
     })?;
+    // The JSON is made after the window is let go: the tick waits for nobody's formatting.
+    let history = History::new(history, &aggs);
     let etag = query_tag(&shared, &state, &request);
     Ok(json(&etag, &history).respond(request.headers()))
 }
 
-/// The part of the range that can hold samples: buckets before the oldest and after the newest tick would all be empty.
-fn trim(range: TimeRange, held: TimeRange) -> TimeRange {
-    let from = range.from.clamp(held.from, held.to.max(held.from));
-    TimeRange { from: from.min(range.to), to: range.to.min(held.to).max(from.min(range.to)) }
+/// The part of the range that can hold samples; `None` when it lies before or after everything that is held.
+fn overlap(range: TimeRange, held: TimeRange) -> Option<TimeRange> {
+    let part = TimeRange { from: range.from.max(held.from), to: range.to.min(held.to) };
+    (part.from <= part.to).then_some(part)
 }
 
-/// A step that makes about [`POINTS_WANTED`] points, never shorter than a tick.
-fn automatic(range: TimeRange, tick: Duration) -> Duration {
-    let length = u64::try_from(range.to.0.saturating_sub(range.from.0)).unwrap_or(0) / 1_000;
-    let wanted = (length / POINTS_WANTED).max(tick.as_secs()).max(1);
+/// A step that makes about [`POINTS_WANTED`] points, or fewer where `columns` of values would not fit; never shorter than a tick.
+fn automatic(range: Option<TimeRange>, tick: Duration, columns: usize) -> Duration {
+    let length =
+        range.map_or(0, |range| u64::try_from(range.to.0.saturating_sub(range.from.0)).unwrap_or(0) / 1_000);
+    // One point more than the length holds: buckets are aligned, so both ends may be cut.
+    let fitting = (limits::HISTORY_VALUES_MAX / columns.max(1)).saturating_sub(2) as u64;
+    let wanted = length.div_ceil(POINTS_WANTED.min(fitting).max(1)).max(tick.as_secs()).max(1);
     let nice = NICE_STEPS.into_iter().find(|step| *step >= wanted);
     Duration::from_secs(nice.unwrap_or_else(|| wanted.div_ceil(86_400) * 86_400))
 }
@@ -127,18 +140,27 @@ mod tests {
 
     #[test]
     fn the_automatic_step_is_one_that_people_read() {
-        let step =
-            |seconds: i64, tick| automatic(range(0, seconds * 1_000), Duration::from_secs(tick)).as_secs();
+        let step = |seconds: i64, tick| {
+            automatic(Some(range(0, seconds * 1_000)), Duration::from_secs(tick), 5).as_secs()
+        };
         assert_eq!([step(60, 2), step(3_600, 2), step(86_400, 2), step(0, 60)], [2, 15, 300, 60]);
     }
 
     #[test]
+    fn the_automatic_step_always_fits() {
+        for series in [1, 266, 1_000, limits::QUERY_SERIES_MAX] {
+            let columns = series * 5;
+            let step = automatic(Some(range(0, 3_600_000)), Duration::from_secs(2), columns).as_secs();
+            let points = 3_600 / step as usize + 2;
+            assert!(points * columns <= limits::HISTORY_VALUES_MAX, "{series} series, {step} s");
+        }
+    }
+
+    #[test]
     fn a_range_is_cut_to_what_is_held() {
-        assert_eq!(trim(range(0, 100), range(40, 60)), range(40, 60));
-        assert_eq!(trim(range(45, 50), range(40, 60)), range(45, 50));
-        let before = trim(range(0, 10), range(40, 60));
-        assert!(before.from <= before.to);
-        let after = trim(range(100, 110), range(40, 60));
-        assert!(after.from <= after.to);
+        assert_eq!(overlap(range(0, 100), range(40, 60)), Some(range(40, 60)));
+        assert_eq!(overlap(range(45, 50), range(40, 60)), Some(range(45, 50)));
+        assert_eq!(overlap(range(0, 10), range(40, 60)), None);
+        assert_eq!(overlap(range(100, 110), range(40, 60)), None);
     }
 }

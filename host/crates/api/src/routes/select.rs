@@ -2,10 +2,11 @@
 //! but not there on this host stays an empty answer.
 
 use crate::error::Problem;
+use lowtide_core::metric::{Kind, MetricDef};
 use lowtide_core::state::HostState;
 use lowtide_core::window::Selector;
 
-/// Refuses groups and metrics that no collector declares.
+/// Refuses groups, metrics and label keys that no collector declares.
 pub(super) fn check(selector: &Selector, state: &HostState) -> Result<(), Box<Problem>> {
     if let Some(group) = &selector.group {
         let mut groups: Vec<&str> = state.reports().map(|report| &*report.info.group).collect();
@@ -15,20 +16,39 @@ pub(super) fn check(selector: &Selector, state: &HostState) -> Result<(), Box<Pr
             return Err(Problem::parameter("group", reason, "host"));
         }
     }
-    let declared =
-        || state.reports().flat_map(|report| report.info.metrics.iter()).map(|metric| &*metric.name);
+    let declared = || state.reports().flat_map(|report| report.info.metrics.iter());
+    let called = |metric: &MetricDef, name: &str| {
+        let part = name.strip_prefix(&*metric.name).filter(|part| !part.is_empty());
+        metric.name == name
+            || metric.kind == Kind::Histogram && part.is_some_and(|part| PARTS.contains(&part))
+    };
     for name in &selector.metrics {
-        if !declared().any(|known| known == name) {
-            let nearest = declared().max_by_key(|known| alike(known, name)).unwrap_or("host_cpu_usage_ratio");
-            return Err(Problem::parameter(
-                "metric",
-                "there is no such metric; /metrics lists those of this host",
-                nearest,
-            ));
+        if !declared().any(|metric| called(metric, name)) {
+            let nearest = declared().map(|metric| &*metric.name).max_by_key(|known| alike(known, name));
+            let reason = "there is no such metric; /metrics lists those of this host";
+            return Err(Problem::parameter("metric", reason, nearest.unwrap_or("host_cpu_usage_ratio")));
+        }
+    }
+    for (key, _) in &selector.labels {
+        let asked = |metric: &&MetricDef| {
+            selector.metrics.is_empty() || selector.metrics.iter().any(|name| called(metric, name))
+        };
+        let labels = declared().filter(asked).flat_map(|metric| metric.labels.iter().map(|key| &**key));
+        let mut keys: Vec<&str> = labels.collect();
+        keys.sort_unstable();
+        keys.dedup();
+        if key != "le" && !keys.contains(&key.as_str()) {
+            let key = lowtide_core::metric::clip(key, 64);
+            let reason =
+                format!("no metric that is asked for has the label {key:?}; there are: {}", keys.join(", "));
+            return Err(Problem::parameter("labels", reason, "device=sda"));
         }
     }
     Ok(())
 }
+
+/// Suffixes of a histogram's numbers.
+const PARTS: [&str; 3] = ["_bucket", "_sum", "_count"];
 
 /// Bytes that two names share at their beginning and at their end.
 fn alike(one: &str, other: &str) -> usize {

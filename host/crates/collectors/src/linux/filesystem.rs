@@ -193,10 +193,10 @@ impl Filesystem {
         chosen
     }
 
-    fn data_space(&self) -> Option<io::Result<Space>> {
+    fn data_space(&self) -> Result<Option<Space>, CollectError> {
         // Before the first start of the daemon the folder may not be there yet; its parent is on the same file system.
-        let existing = self.data_dir.as_ref()?.ancestors().find(|dir| dir.exists())?;
-        Some((self.ask)(existing))
+        let existing = self.data_dir.as_ref().and_then(|dir| dir.ancestors().find(|dir| dir.exists()));
+        existing.map(|dir| (self.ask)(dir).map_err(|error| CollectError::io(dir, error))).transpose()
     }
 }
 
@@ -209,6 +209,8 @@ impl Collector for Filesystem {
             let path = self.root_dir.join(mount.mount_point.trim_start_matches('/'));
             match (self.ask)(&path) {
                 Ok(space) => asked.push((mount, space)),
+                // The verdict looks at this one: not knowing it must be seen.
+                Err(error) if mount.mount_point == "/" => return Err(CollectError::io(&path, error)),
                 // One that was just unmounted, or that we may not look at, does not hide the others.
                 Err(error) => failure = Some(CollectError::io(&path, error)),
             }
@@ -216,6 +218,7 @@ impl Collector for Filesystem {
         if let (true, Some(error)) = (asked.is_empty(), failure) {
             return Err(error);
         }
+        let data_space = self.data_space()?;
         let mut all = |metric: &'static MetricDef, value: &dyn Fn(&Mount, &Space) -> Option<f64>| {
             for (mount, space) in &asked {
                 if let Some(value) = value(mount, space) {
@@ -230,9 +233,7 @@ impl Collector for Filesystem {
         all(FILES, &|_, space| (space.files > 0).then_some(space.files as f64));
         all(FILES_FREE, &|_, space| (space.files > 0).then_some(space.files_free as f64));
         all(READ_ONLY, &|mount, _| Some(f64::from(mount.read_only)));
-        if let Some(Ok(space)) = self.data_space()
-            && let Some(ratio) = space.available_ratio()
-        {
+        if let Some(ratio) = data_space.and_then(|space| space.available_ratio()) {
             out.push(DATA_AVAILABLE_RATIO, &[], ratio);
         }
         Ok(())

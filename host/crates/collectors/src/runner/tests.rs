@@ -95,7 +95,7 @@ fn tick_until(runner: &mut Runner, now: Now, index: usize, runs: u64) -> Vec<Col
 
 #[test]
 fn a_good_collector_is_reported_fresh_at_every_tick() {
-    let mut runner = Runner::new(vec![entry("good", TICK, vec![Act::Push(1.0), Act::Push(2.0)])], 1);
+    let mut runner = Runner::new(vec![entry("good", TICK, vec![Act::Push(1.0), Act::Push(2.0)])], TICK, 1);
     for (tick, seconds) in [(1, 10.0), (2, 11.9)] {
         let report = &runner.tick(at(seconds), PATIENT)[0];
         assert_eq!((report.status, value(report)), (CollectorStatus::Ok, Some(f64::from(tick))));
@@ -106,10 +106,20 @@ fn a_good_collector_is_reported_fresh_at_every_tick() {
 }
 
 #[test]
+fn a_collector_that_is_faster_than_the_tick_does_not_make_the_others_late() {
+    let entries = vec![entry("good", TICK, vec![]), entry("fast", TICK / 2, vec![])];
+    let mut runner = Runner::new(entries, TICK, 1);
+    for tick in 0..20 {
+        let reports = runner.tick(at(10.0 + f64::from(tick) * 1.99), PATIENT);
+        assert!(reports.iter().all(|report| report.fresh), "{tick}");
+    }
+}
+
+#[test]
 fn a_hung_collector_is_counted_once_goes_stale_and_recovers() {
     let (act, runs, release) = hang();
     let acts = vec![Act::Push(1.0), act, Act::Push(3.0)];
-    let mut runner = Runner::new(vec![entry("hung", TICK, acts), entry("good", TICK, vec![])], 1);
+    let mut runner = Runner::new(vec![entry("hung", TICK, acts), entry("good", TICK, vec![])], TICK, 1);
     runner.tick(at(10.0), PATIENT);
     for (seconds, stale) in [(12.0, false), (14.0, false), (16.0, false), (18.0, true), (20.0, true)] {
         // Only the first of these ticks waits for the hung one.
@@ -135,7 +145,7 @@ fn a_hung_collector_is_counted_once_goes_stale_and_recovers() {
 #[test]
 fn panics_and_errors_are_captured_and_the_last_samples_kept_while_they_are_fresh() {
     let acts = vec![Act::Push(1.0), Act::Panic, Act::Fail, Act::Fail, Act::Fail, Act::Push(6.0)];
-    let mut runner = Runner::new(vec![entry("shaky", TICK, acts), entry("good", TICK, vec![])], 1);
+    let mut runner = Runner::new(vec![entry("shaky", TICK, acts), entry("good", TICK, vec![])], TICK, 1);
     runner.tick(at(10.0), PATIENT);
     let reports = runner.tick(at(12.0), PATIENT);
     assert_eq!(reports[0].error.as_deref(), Some("panicked: lost my head"));
@@ -159,7 +169,7 @@ fn panics_and_errors_are_captured_and_the_last_samples_kept_while_they_are_fresh
 fn a_slow_collector_is_waited_for_at_the_first_tick_only() {
     let (act, runs, release) = hang();
     let slow = entry("slow", Duration::from_secs(30), vec![Act::Push(1.0), act]);
-    let mut runner = Runner::new(vec![entry("good", TICK, vec![]), slow], 1);
+    let mut runner = Runner::new(vec![entry("good", TICK, vec![]), slow], TICK, 1);
     let reports = runner.tick(at(0.0), PATIENT);
     assert_eq!((value(&reports[1]), reports[1].fresh), (Some(1.0), true));
     // The phase is at most one interval: by then the second run has begun, and no tick has waited for it.
@@ -184,7 +194,8 @@ fn a_slow_collector_is_waited_for_at_the_first_tick_only() {
 fn a_run_of_untrusted_length_is_not_used() {
     let (act, runs, release) = hang();
     // A quarter of the interval is a millisecond, and so is the deadline: the run surely takes longer.
-    let mut runner = Runner::new(vec![entry("late", Duration::from_millis(4), vec![act])], 1);
+    let mut runner =
+        Runner::new(vec![entry("late", Duration::from_millis(4), vec![act])], Duration::from_millis(4), 1);
     let reports = runner.tick(at(1.0), Duration::from_millis(1));
     assert_eq!(reports[0].status, CollectorStatus::Overdue);
     runs.recv().unwrap();
@@ -198,7 +209,7 @@ fn a_run_of_untrusted_length_is_not_used() {
 #[test]
 fn an_absent_collector_is_no_failure_and_is_asked_again_after_a_minute() {
     let acts = vec![Act::Absent, Act::Push(2.0)];
-    let mut runner = Runner::new(vec![entry("psi", TICK, acts), entry("good", TICK, vec![])], 1);
+    let mut runner = Runner::new(vec![entry("psi", TICK, acts), entry("good", TICK, vec![])], TICK, 1);
     let reports = runner.tick(at(10.0), PATIENT);
     assert_eq!((reports[0].status, reports[0].failures), (CollectorStatus::Absent, 0));
     assert_eq!(reports[0].error.as_deref(), Some("nothing here"));
@@ -211,7 +222,7 @@ fn an_absent_collector_is_no_failure_and_is_asked_again_after_a_minute() {
 #[test]
 fn after_a_suspend_slow_values_are_fetched_anew_and_waited_for() {
     let slow = entry("slow", Duration::from_secs(30), vec![Act::Push(1.0), Act::Push(2.0)]);
-    let mut runner = Runner::new(vec![entry("good", TICK, vec![]), slow], 1);
+    let mut runner = Runner::new(vec![entry("good", TICK, vec![]), slow], TICK, 1);
     runner.tick(at(0.0), PATIENT);
     let reports = runner.tick(at(9_000.0), PATIENT);
     assert_eq!((value(&reports[1]), reports[1].fresh), (Some(2.0), true));
@@ -223,7 +234,7 @@ fn slow_collectors_are_spread_over_the_ticks() {
     let mut entries: Vec<Entry> =
         names.iter().map(|name| entry(name, Duration::from_secs(30), vec![])).collect();
     entries.push(entry("good", TICK, vec![]));
-    let mut runner = Runner::new(entries, 7);
+    let mut runner = Runner::new(entries, TICK, 7);
     runner.tick(at(0.0), PATIENT);
     let mut seen = Vec::new();
     for tick in 1..=15 {
@@ -251,7 +262,7 @@ fn dropping_the_runner_ends_idle_threads_and_leaves_hung_ones() {
     let (gone, idle_is_gone) = sync_channel(1);
     let idle = Entry { collector: Box::new(Flag(gone)), ..entry("idle", TICK, vec![]) };
     let (act, runs, release) = hang();
-    let mut runner = Runner::new(vec![idle, entry("hung", TICK, vec![act])], 1);
+    let mut runner = Runner::new(vec![idle, entry("hung", TICK, vec![act])], TICK, 1);
     runner.tick(at(1.0), SHORT);
     runs.recv().unwrap();
     drop(runner);
@@ -278,7 +289,7 @@ fn a_fifo_in_place_of_a_proc_file_hangs_one_collector_until_it_is_a_file_again()
         disabled: ["pressure", "filesystem", "process"].map(String::from).into(),
         ..CollectConfig::default()
     };
-    let mut runner = Runner::new(table(&config, Arc::new(ApiMeter::new(&["other"]))), 1);
+    let mut runner = Runner::new(table(&config, Arc::new(ApiMeter::new(&["other"]))), config.tick, 1);
     let index = |name: &str, reports: &[CollectorReport]| {
         reports.iter().position(|report| report.info.name == name).unwrap()
     };

@@ -74,6 +74,7 @@ fn work(
     done: &SyncSender<Finished>,
 ) {
     let mut buffer = SampleBuffer::new();
+    let mut successes = 0_u32;
     // Ends when the runner is gone.
     while let Ok(Start { now: started, trusted_for }) = inbox.recv() {
         let begun = clock::mono();
@@ -81,6 +82,9 @@ fn work(
         // A collector that panicked is run again: its state is counters and open files, which the next run reads afresh.
         let run = catch_unwind(AssertUnwindSafe(|| collector.collect(started.mono, &mut buffer)));
         let duration = clock::mono().since(begun);
+        // A failure may have made the collector forget what its rates are over.
+        let sampled = matches!(run, Ok(Ok(()))) && duration <= trusted_for;
+        successes = if sampled { successes.saturating_add(1) } else { 0 };
         let outcome = match run {
             Err(panic) => Outcome::Failed(format!("panicked: {}", panic_text(&*panic))),
             Ok(Err(CollectError::Absent(why))) => Outcome::Absent(why),
@@ -93,7 +97,12 @@ fn work(
             }
             Ok(Ok(())) => {
                 let (series, values) = (buffer.layout(), buffer.values().into());
-                Outcome::Sampled(Arc::new(Samples { series, values, dropped: buffer.dropped() }))
+                Outcome::Sampled(Arc::new(Samples {
+                    series,
+                    values,
+                    dropped: buffer.dropped(),
+                    settled: successes >= 2,
+                }))
             }
         };
         if duration > trusted_for {

@@ -48,6 +48,22 @@ impl SignalId {
     /// How many there are.
     pub const COUNT: usize = 14;
 
+    /// The collector whose samples it is made of, which tells when there is a new one.
+    #[must_use]
+    pub fn collector(self) -> &'static str {
+        match self {
+            Self::Cpu => "cpu",
+            Self::LoadPerCore => "system",
+            Self::CpuPressure | Self::MemoryPressure | Self::IoPressure => "pressure",
+            Self::DiskBusy => "disk",
+            Self::SwapRate | Self::MemoryAvailable | Self::SwapUsed => "memory",
+            Self::DiskSpace => "filesystem",
+            Self::ApiRate | Self::ApiLatency => "api",
+            Self::ThermalHeadroom => "sensors",
+            Self::OnBattery => "power",
+        }
+    }
+
     /// The definition.
     #[must_use]
     pub fn def(self) -> &'static SignalDef {
@@ -366,14 +382,18 @@ pub(super) fn read(
     let load_unused = pressure.is_some_and(|pressure| !matches!(pressure, Err(Missing::Absent(_))));
     let one = |def: &SignalDef| {
         let value = raw(def.id, snapshot);
-        let history = memory.histories.get_mut(def.id as usize);
-        let (mean, recent) = match (&value, history) {
+        let source = snapshot.collector(def.id.collector());
+        let interval = source.map_or(snapshot.interval, |source| source.interval.max(snapshot.interval));
+        let (mean, recent) = match (&value, memory.histories.get_mut(def.id as usize)) {
             (Ok(known), Some(history)) => {
-                history.push(now, known.raw);
-                let mean = history.mean(now, config.mean_window, snapshot.interval);
-                let recent = history.mean(now, PANIC_WINDOW, snapshot.interval);
-                // One bad sample right after the start has not lasted for ten seconds.
-                let lasted = recent.filter(|recent| recent.covered >= PANIC_COVERAGE);
+                // A slow collector's value stands in many snapshots, but it was measured once.
+                if source.is_some_and(|source| source.fresh) {
+                    history.push(now, known.raw);
+                }
+                let mean = history.mean(now, config.mean_window, interval);
+                // One bad reading has not lasted for ten seconds, however long it stands.
+                let recent = history.mean(now, PANIC_WINDOW.max(interval * 2), interval);
+                let lasted = recent.filter(|recent| recent.covered >= PANIC_COVERAGE && recent.samples >= 2);
                 (mean.map(|mean| mean.value), lasted.map(|recent| recent.value))
             }
             (Err(_), Some(history)) => {
@@ -601,29 +621,31 @@ impl History {
     }
 
     /// Mean over the last `window`, each sample weighing as long as the time since the one before it; the first one as long as
-    /// a tick. A sample that is older than the window still counts when it is the newest.
-    fn mean(&self, now: MonoTime, window: Duration, tick: Duration) -> Option<Mean> {
-        let (mut sum, mut covered) = (0.0, Duration::ZERO);
+    /// its collector's interval. A sample that is older than the window still counts when it is the newest.
+    fn mean(&self, now: MonoTime, window: Duration, interval: Duration) -> Option<Mean> {
+        let (mut sum, mut covered, mut samples) = (0.0, Duration::ZERO, 0);
         let mut previous: Option<MonoTime> = None;
         for (time, value) in &self.samples {
-            let length = previous.map_or(tick, |previous| time.since(previous));
+            let length = previous.map_or(interval, |previous| time.since(previous));
             previous = Some(*time);
             if now.since(*time) < window {
                 sum += value * length.as_secs_f64();
                 covered += length;
+                samples += 1;
             }
         }
         if covered.is_zero() {
-            return self.samples.back().map(|(_, value)| Mean { value: *value, covered });
+            return self.samples.back().map(|(_, value)| Mean { value: *value, covered, samples });
         }
-        Some(Mean { value: sum / covered.as_secs_f64(), covered })
+        Some(Mean { value: sum / covered.as_secs_f64(), covered, samples })
     }
 }
 
-/// A mean, and how much time it is of.
+/// A mean, how much time it is of, and of how many samples.
 struct Mean {
     value: f64,
     covered: Duration,
+    samples: usize,
 }
 
 #[cfg(test)]

@@ -22,6 +22,8 @@ struct Host {
     /// Collectors that are not well, with why.
     unwell: Vec<(&'static str, CollectorStatus)>,
     presence: Vec<Presence>,
+    /// A collector that has nothing new to say.
+    slow: Option<&'static str>,
     memory: QuietMemory,
     config: QuietConfig,
 }
@@ -56,6 +58,7 @@ impl Host {
             values,
             unwell: Vec::new(),
             presence: Vec::new(),
+            slow: None,
             memory: QuietMemory::default(),
             config: QuietConfig::default(),
         }
@@ -109,13 +112,13 @@ impl Host {
             interval: TICK,
             metrics: Cow::Borrowed(&[]),
         };
-        let samples = Samples { series: series.into(), values: values.into(), dropped: 0 };
+        let samples = Samples { series: series.into(), values: values.into(), dropped: 0, settled: true };
         CollectorReport {
             info: Arc::new(info),
             status,
             samples: (status == CollectorStatus::Ok).then(|| Arc::new(samples)),
             collected_at: None,
-            fresh: true,
+            fresh: self.slow != Some(name),
             stale: false,
             duration: Duration::ZERO,
             interval: TICK,
@@ -272,6 +275,17 @@ fn a_bad_sample_right_after_the_start_is_not_panic_yet() {
     host.set("host_pressure_memory_stalled_ratio", 0.9);
     assert_eq!(host.run(6).state, Level::Busy);
     assert_eq!(host.tick().state, Level::Panic);
+}
+
+#[test]
+fn one_reading_of_a_slow_collector_is_not_panic_however_long_it_stands() {
+    let mut host = quiet_host();
+    host.set("host_sensors_headroom_celsius", 1.0);
+    assert_eq!(host.tick().state, Level::Busy);
+    host.slow = Some("sensors");
+    assert_eq!(host.run(14).state, Level::Busy, "the same reading");
+    host.slow = None;
+    assert_eq!(host.run(10).state, Level::Panic, "measured again and again");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use super::statistics::rate;
 use super::{Aggregate, Column, Scratch, Values, Window};
-use crate::metric::Series;
+use crate::metric::{Part, Series};
 use crate::units::WallTime;
 use std::time::Duration;
 
@@ -29,13 +29,21 @@ pub struct Selector {
 
 impl Selector {
     fn matches(&self, column: &Column) -> bool {
+        let series = &column.series;
+        let labelled = |key: &str, value: &str| {
+            matches!(&series.part, Part::Bucket(bound) if key == "le" && bound == value)
+                || series.label_pairs().any(|pair| pair == (key, value))
+        };
         self.group.as_ref().is_none_or(|group| column.group == *group)
-            && (self.metrics.is_empty() || self.metrics.iter().any(|name| column.series.metric.name == *name))
-            && self
-                .labels
-                .iter()
-                .all(|(key, value)| column.series.label_pairs().any(|pair| pair == (key, value)))
+            && (self.metrics.is_empty() || self.metrics.iter().any(|name| is_called(series, name)))
+            && self.labels.iter().all(|(key, value)| labelled(key, value))
     }
+}
+
+/// Whether a series goes by this name: its metric's, or for one number of a histogram that with its suffix.
+fn is_called(series: &Series, name: &str) -> bool {
+    name.strip_prefix(&*series.metric.name)
+        .is_some_and(|rest| rest.is_empty() || rest == series.part.suffix())
 }
 
 /// One number for each bucket of a [`Grid`]. For a counter, all but `Last` are about its increase per second.
@@ -69,13 +77,13 @@ impl Agg {
         }
     }
 
-    fn of(self, aggregate: &Aggregate) -> f64 {
+    fn of(self, aggregate: Option<&Aggregate>, last: Option<f64>) -> Option<f64> {
         match self {
-            Self::Avg => aggregate.avg,
-            Self::Min => aggregate.min,
-            Self::Max => aggregate.max,
-            Self::P95 => aggregate.p95,
-            Self::Last => aggregate.last,
+            Self::Avg => aggregate.map(|aggregate| aggregate.avg),
+            Self::Min => aggregate.map(|aggregate| aggregate.min),
+            Self::Max => aggregate.map(|aggregate| aggregate.max),
+            Self::P95 => aggregate.map(|aggregate| aggregate.p95),
+            Self::Last => last,
         }
     }
 }
@@ -139,10 +147,7 @@ impl Window {
                 let aggregate = scratch.wide(std::iter::once(samples.as_slice()));
                 let raw_last = view.raw_last(*first, *end);
                 for (agg, column) in aggs.iter().zip(&mut values) {
-                    column.push(match agg {
-                        Agg::Last => raw_last,
-                        _ => aggregate.as_ref().map(|aggregate| agg.of(aggregate)),
-                    });
+                    column.push(agg.of(aggregate.as_ref(), raw_last));
                 }
             }
             GridSeries { number, values }
@@ -242,6 +247,13 @@ impl<'a> SeriesView<'a> {
     pub fn latest(&self) -> Option<(WallTime, f64)> {
         let age = (0..self.window.len).rev().find(|age| !self.value(*age).is_nan())?;
         Some((self.window.wall_of(age), self.value(age)))
+    }
+
+    /// The newest sample in a range, raw also for a counter.
+    #[must_use]
+    pub fn last(&self, range: TimeRange) -> Option<f64> {
+        let (first, end) = self.window.ages_in(range);
+        self.raw_last(first, end)
     }
 
     fn raw_last(&self, first: usize, end: usize) -> Option<f64> {

@@ -1,4 +1,4 @@
-//! Count, average, minimum, maximum, 95th percentile and last value of a run of numbers, exactly. Called by the window's
+//! Count, average, minimum, maximum and 95th percentile of a run of numbers, exactly. Called by the window's
 //! queries; knows nothing of series or time.
 
 /// Exact statistics of the samples in a range.
@@ -14,8 +14,6 @@ pub struct Aggregate {
     pub max: f64,
     /// 95th percentile by nearest rank: the smallest sample that at least 95 % of all samples do not exceed.
     pub p95: f64,
-    /// Newest.
-    pub last: f64,
 }
 
 /// Memory that is reused from one calculation to the next.
@@ -135,7 +133,6 @@ fn aggregate<'a, N: Number>(
 
 /// Statistics of the collected keys, in time order, whose values have this sum.
 fn finish<N: Number>(keys: &mut [N::Key], sum: f64) -> Option<Aggregate> {
-    let last = N::from_key(*keys.last()?).value();
     let min = N::from_key(*keys.iter().min()?).value();
     let max = N::from_key(*keys.iter().max()?).value();
     let count = keys.len();
@@ -143,7 +140,7 @@ fn finish<N: Number>(keys: &mut [N::Key], sum: f64) -> Option<Aggregate> {
     let p95 = N::from_key(*p95).value();
     #[expect(clippy::cast_precision_loss, reason = "a window holds a few thousand samples")]
     let avg = (sum / count as f64).clamp(min, max);
-    Some(Aggregate { count, avg, min, max, p95, last })
+    Some(Aggregate { count, avg, min, max, p95 })
 }
 
 #[cfg(test)]
@@ -153,19 +150,14 @@ mod tests {
 
     fn slow(values: &[f64]) -> Option<Aggregate> {
         let mut sorted: Vec<f64> = values.iter().copied().filter(|value| !value.is_nan()).collect();
-        let last = *sorted.last()?;
+        if sorted.is_empty() {
+            return None;
+        }
         let avg = sorted.iter().sum::<f64>() / sorted.len() as f64;
         sorted.sort_by(f64::total_cmp);
         let rank = (0.95 * sorted.len() as f64).ceil() as usize;
         let (min, max) = (sorted[0], sorted[sorted.len() - 1]);
-        Some(Aggregate {
-            count: sorted.len(),
-            avg: avg.clamp(min, max),
-            min,
-            max,
-            p95: sorted[rank - 1],
-            last,
-        })
+        Some(Aggregate { count: sorted.len(), avg: avg.clamp(min, max), min, max, p95: sorted[rank - 1] })
     }
 
     proptest! {
