@@ -203,7 +203,7 @@ impl Problem {
 }
 
 impl IntoResponse for Box<Problem> {
-    /// Status and headers; the body follows in [`complete`], when the request's id is known.
+    /// Status and headers; the body follows in `complete`, when the request's id is known.
     fn into_response(self) -> Response {
         let mut response =
             StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR).into_response();
