@@ -11,10 +11,9 @@ mod quiet;
 mod select;
 
 use crate::error::{Code, Problem};
-use crate::observe;
+use crate::observe::Observe;
 use crate::shared::Shared;
 use axum::Router;
-use axum::middleware::from_fn_with_state;
 use axum::routing::get;
 use utoipa::OpenApi as _;
 
@@ -87,7 +86,7 @@ pub(crate) fn router(shared: Shared) -> Router {
         .method_not_allowed_fallback(|| async {
             Problem::new(Code::MethodNotAllowed, "this path takes the methods of the Allow header")
         })
-        .layer(from_fn_with_state(shared.clone(), observe::observe))
+        .layer(Observe(shared.clone()))
         .with_state(shared)
 }
 
