@@ -23,7 +23,8 @@ pub struct Ticker {
     memory: QuietMemory,
     sequence: u64,
     derived: Derived,
-    // A reader holds this for the microseconds of one query, the tick for those of one push.
+    // A reader holds this while it computes one query's numbers (bounded by the limits of a query, at most milliseconds), the tick
+    // for the microseconds of one push.
     window: Arc<RwLock<Window>>,
     events: Arc<EventLog>,
     // A watch channel: readers want the newest state whole, and never a queue of old ones.

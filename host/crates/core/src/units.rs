@@ -57,14 +57,6 @@ pub struct Now {
     pub wall: WallTime,
 }
 
-impl Now {
-    /// The wall time of a monotonic moment in the past, by today's relation of the two clocks.
-    #[must_use]
-    pub fn wall_of(&self, moment: MonoTime) -> WallTime {
-        WallTime(self.wall.0 - (self.mono.as_millis() - moment.as_millis()))
-    }
-}
-
 /// The unit of a metric. Base units only, as Prometheus asks (prometheus/docs `docs/practices/naming.md`); the unit is the
 /// last word of the name, before `_total`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

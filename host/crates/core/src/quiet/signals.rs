@@ -1,5 +1,6 @@
 //! The signals that the verdict looks at: where each value comes from, which side is harmful, its default thresholds, and
-//! the short history behind its means. Adding a signal is one entry in [`SIGNALS`] and one arm in `raw`.
+//! the short history behind its means. Adding a signal is one entry in [`SIGNALS`] and the
+//! arms that the compiler then asks for.
 
 use super::level::Level;
 use super::{InputStatus, QuietConfig, Thresholds};
