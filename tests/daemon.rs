@@ -2,7 +2,7 @@
 //! never touched. Every wait is for a condition and has a deadline that only a failure reaches.
 
 use crate::http::{self, Answer};
-use lowtide_collectors::clock;
+use lowtide_clock as clock;
 use serde_json::Value;
 use std::ffi::OsString;
 use std::fs::{self, File};

@@ -3,7 +3,7 @@
 use crate::daemon::{Daemon, Launch, PATIENCE, eventually};
 use crate::http::{self, Answer, Connection};
 use crate::schema;
-use lowtide_collectors::clock;
+use lowtide_clock as clock;
 use serde_json::Value;
 use std::io;
 use std::net::SocketAddr;

@@ -5,7 +5,7 @@ use crate::daemon::{Daemon, Launch, eventually};
 use crate::events::Stream;
 use crate::http;
 use crate::verdict::{Watch, proc_without};
-use lowtide_collectors::clock;
+use lowtide_clock as clock;
 use rustix::fs::{CWD, FileType, mknodat};
 use rustix::process::Signal;
 use serde_json::Value;

@@ -3,7 +3,7 @@
 use crate::daemon::{Daemon, Launch, PATIENCE, eventually};
 use crate::events::Stream;
 use crate::http::Connection;
-use lowtide_collectors::clock;
+use lowtide_clock as clock;
 use rustix::process::Signal;
 use serde_json::Value;
 use std::fs;
@@ -143,6 +143,26 @@ fn a_reload_applies_what_it_can_and_tells_the_rest() {
     let data = reload(&daemon, &mut stream);
     assert_eq!(data["applied"].as_array().unwrap().len(), 3, "{data}");
     assert_eq!((&data["restart_needed"], &data["errors"]), (&serde_json::json!([]), &serde_json::json!([])));
+}
+
+#[test]
+fn a_reload_applies_what_is_said_of_addons() {
+    let launch = Launch::new();
+    let folder = launch.folder().join("data/addons");
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("demo.wasm"), "this is not wasm").unwrap();
+    let daemon = launch.start();
+    let mut stream = Stream::open(daemon.address, "", None);
+    let state = || daemon.json("/api/addons/demo")["state"].as_str().map(str::to_owned);
+    eventually("it is refused", || (state().as_deref() == Some("refused")).then_some(()));
+    write(&daemon, "[collectors]\ntick_seconds = 1\n[addon.demo]\nenabled = false\n[addon.demo.settings]\nx = 1\n");
+    let data = reload(&daemon, &mut stream);
+    assert_eq!(data["applied"], serde_json::json!(["addon.demo.enabled", "addon.demo.settings.x"]), "{data}");
+    assert_eq!((&data["restart_needed"], &data["errors"]), (&serde_json::json!([]), &serde_json::json!([])));
+    assert_eq!(state().as_deref(), Some("disabled"));
+    write(&daemon, "[collectors]\ntick_seconds = 1\n");
+    assert_eq!(reload(&daemon, &mut stream)["applied"].as_array().unwrap().len(), 2);
+    eventually("it is tried again", || (state().as_deref() == Some("refused")).then_some(()));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use crate::events::Stream;
 use crate::load::{self, Writer};
 use crate::random::Random;
 use crate::verdict::reason;
-use lowtide_collectors::clock;
+use lowtide_clock as clock;
 use rustix::process::Signal;
 use serde_json::Value;
 use std::fs;

@@ -1,5 +1,6 @@
 //! The list of benchmarks and the command line that chooses among them. It measures nothing itself.
 
+mod addons;
 mod aggregates;
 mod every_tick;
 mod floor;
@@ -13,6 +14,7 @@ mod tick;
 mod verdict;
 mod whole_tick;
 
+pub(crate) use addons::compile_child;
 use anyhow::{Result, bail};
 use report::Report;
 
@@ -32,7 +34,7 @@ struct Benchmark {
 }
 
 /// All of them, in the order in which they run.
-const ALL: [Benchmark; 6] = [
+const ALL: [Benchmark; 7] = [
     Benchmark {
         name: "tick",
         about: "the six collectors of a tick against only reading their files, and against sysinfo",
@@ -62,6 +64,11 @@ const ALL: [Benchmark; 6] = [
         name: "idle",
         about: "a daemon that nobody asks: processor time, memory, wake-ups; with --peers beside others",
         run: idle::run,
+    },
+    Benchmark {
+        name: "addons",
+        about: "a call of an addon, a thousand of them, a start with a hundred, and a runaway",
+        run: addons::run,
     },
 ];
 

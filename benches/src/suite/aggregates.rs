@@ -5,7 +5,7 @@ use super::Options;
 use super::measure::{Plan, in_turns};
 use super::report::{Goal, Report, Row};
 use anyhow::{Result, ensure};
-use lowtide_collectors::clock;
+use lowtide_clock as clock;
 use lowtide_core::metric::{MetricDef, SampleBuffer, Text};
 use lowtide_core::report::{CollectorInfo, CollectorReport, CollectorStatus, Samples};
 use lowtide_core::units::{MonoTime, Now, Unit, WallTime};

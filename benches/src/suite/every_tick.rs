@@ -1,6 +1,7 @@
 //! The six collectors that run at every tick, called one after the other on the caller's thread: read, parse, layout.
 
-use lowtide_collectors::{ApiMeter, CollectConfig, Entry, TICK_DEFAULT, clock, table};
+use lowtide_clock as clock;
+use lowtide_collectors::{ApiMeter, CollectConfig, Entry, TICK_DEFAULT, table};
 use lowtide_core::metric::SampleBuffer;
 use std::hint::black_box;
 use std::sync::Arc;

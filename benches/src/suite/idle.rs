@@ -9,7 +9,8 @@ use super::report::{Goal, Report, Row};
 use super::server::{Memory, Server, Usage};
 use anyhow::{Result, ensure};
 use lowtide_app::Ticker;
-use lowtide_collectors::{Runner, TICK_DEFAULT, clock};
+use lowtide_clock as clock;
+use lowtide_collectors::{Runner, TICK_DEFAULT};
 use lowtide_core::limits;
 use lowtide_core::metric::Kind;
 use lowtide_core::quiet::QuietConfig;
@@ -91,7 +92,7 @@ fn window_row() -> Row {
     let mut ticker = Ticker::new(TICK_DEFAULT, QuietConfig::default());
     for _ in 0..3 {
         pause(Duration::from_millis(50));
-        ticker.collect_and_tick(&mut runner, clock::now(), Default::default());
+        ticker.collect_and_tick(&mut runner, None, clock::now(), Default::default());
     }
     let window = ticker.window();
     let window = window.read().unwrap_or_else(std::sync::PoisonError::into_inner);

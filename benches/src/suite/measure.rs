@@ -1,7 +1,7 @@
 //! How things are timed on a shared machine: what is compared runs in turns, in short batches, each turn in processor time of its
 //! own thread, and medians of many turns are told. Wall time is never a figure here.
 
-use lowtide_collectors::clock;
+use lowtide_clock as clock;
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 

@@ -6,7 +6,7 @@ pub(crate) mod fixed;
 use super::http::load;
 use super::measure::pause;
 use anyhow::{Context as _, Result, bail};
-use lowtide_collectors::clock;
+use lowtide_clock as clock;
 use std::ffi::OsString;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
@@ -50,13 +50,18 @@ pub(crate) struct Memory {
 impl Server {
     /// The daemon at defaults, on a free port, with folders of its own and no configuration but that.
     pub(crate) fn daemon() -> Result<Self> {
+        Self::daemon_with_addons(Path::new("/nonexistent"))
+    }
+
+    /// The same with a folder of addons.
+    pub(crate) fn daemon_with_addons(addons: &Path) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let config = folder.path().join("config.toml");
         fs::write(&config, "")?;
         let mut command = Command::new(daemon_program()?);
         command.args(["serve", "--listen", "127.0.0.1:0", "--config"]).arg(&config);
         command.arg("--data-dir").arg(folder.path().join("data"));
-        command.arg("--addons-dir").arg(folder.path().join("addons"));
+        command.arg("--addons-dir").arg(addons);
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("LOWTIDE_") {
                 command.env_remove(name);

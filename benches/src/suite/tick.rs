@@ -6,7 +6,7 @@ use super::floor::Floor;
 use super::measure::{Plan, in_turns};
 use super::report::{Goal, Report, Row};
 use anyhow::{Result, ensure};
-use lowtide_collectors::clock;
+use lowtide_clock as clock;
 use std::hint::black_box;
 use std::time::Duration;
 use sysinfo::{DiskRefreshKind, Disks, MINIMUM_CPU_UPDATE_INTERVAL, Networks, System};

@@ -9,7 +9,8 @@ use super::report::{Report, Row};
 use anyhow::{Context as _, Result};
 use lowtide_api::prometheus::{Format, render};
 use lowtide_app::{App, Hooks, Settings, Ticker};
-use lowtide_collectors::{CollectConfig, Runner, TICK_DEFAULT, clock};
+use lowtide_clock as clock;
+use lowtide_collectors::{CollectConfig, Runner, TICK_DEFAULT};
 use lowtide_core::quiet::{QuietConfig, QuietMemory, assess};
 use lowtide_core::snapshot::Snapshot;
 use lowtide_core::state::HostState;
@@ -69,7 +70,7 @@ fn real_state() -> Arc<HostState> {
     let mut ticker = Ticker::new(TICK_DEFAULT, QuietConfig::default());
     let mut tick = || {
         pause(Duration::from_millis(50));
-        ticker.collect_and_tick(&mut runner, clock::now(), Default::default())
+        ticker.collect_and_tick(&mut runner, None, clock::now(), Default::default())
     };
     (0..5).for_each(|_| drop(tick()));
     tick()
@@ -99,7 +100,7 @@ fn shifted(snapshot: &Snapshot, ticks: u32) -> Snapshot {
 /// Asks a daemon within this process twice in a row, right after a tick: the first answer is made, the second only sent.
 fn first_requests(report: &mut Report) -> Result<()> {
     let collect = CollectConfig { tick: SHORT_TICK, ..CollectConfig::default() };
-    let settings = Settings { collect, quiet: QuietConfig::default() };
+    let settings = Settings { collect, quiet: QuietConfig::default(), addons: None };
     let app = App::start(settings, every_tick::meter(), Hooks { after_tick: Box::new(|_| ()) })?;
     let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
     listener.set_nonblocking(true)?;

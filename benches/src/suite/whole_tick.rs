@@ -7,7 +7,8 @@ use super::measure::{Plan, in_turns, median, micros};
 use super::report::{Report, Row};
 use anyhow::Result;
 use lowtide_app::Ticker;
-use lowtide_collectors::{Runner, TICK_DEFAULT, clock};
+use lowtide_clock as clock;
+use lowtide_collectors::{Runner, TICK_DEFAULT};
 use lowtide_core::quiet::QuietConfig;
 use std::time::Duration;
 
@@ -23,7 +24,7 @@ pub(crate) fn run(report: &mut Report, _: Options) -> Result<()> {
         lengths.clear();
         let mut tick = || {
             let begun = clock::now();
-            ticker.collect_and_tick(&mut runner, begun, Default::default());
+            ticker.collect_and_tick(&mut runner, None, begun, Default::default());
             lengths.push(micros(clock::mono().since(begun.mono)));
         };
         // The process's clock for both: idle threads cost nothing, and the two differ in threads only.

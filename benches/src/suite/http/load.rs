@@ -2,7 +2,7 @@
 //! status and the length, so that it leaves the cores to the server.
 
 use anyhow::{Context as _, Result, bail};
-use lowtide_collectors::clock;
+use lowtide_clock as clock;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,12 +1,10 @@
 //! The built-in collectors, one file each, the one table of them ([`table`]), and the runner that keeps each on a thread of its
-//! own ([`Runner`]). Also the project's only clock ([`clock`]).
+//! own ([`Runner`]).
 //!
 //! It knows nothing of addons, storage, HTTP or of what is quiet: it measures and reports. `app` calls it.
 //!
 //! To add a collector: one file with a `metrics!` table, `info` and an implementation of [`Collector`] (see `process.rs`), and one
 //! line in the table below. The contract suite then walks it.
-
-pub mod clock;
 
 mod api;
 mod collector;
@@ -61,7 +59,7 @@ static LINUX: &[Builtin] = &[
     Builtin { info: linux::power::info, make: |config, _| Box::new(linux::power::Power::new(config)) },
     Builtin {
         info: process::info,
-        make: |config, _| Box::new(process::Process::new(config, clock::process_cpu)),
+        make: |config, _| Box::new(process::Process::new(config, lowtide_clock::process_cpu)),
     },
     Builtin { info: api::info, make: |_, meter| Box::new(api::Api::new(Arc::clone(meter))) },
 ];

@@ -8,7 +8,7 @@ mod worker;
 #[cfg(target_os = "linux")]
 mod tests;
 
-use crate::clock;
+use lowtide_clock as clock;
 use crate::collector::Entry;
 use lowtide_core::report::CollectorReport;
 use lowtide_core::units::Now;

@@ -2,7 +2,8 @@
 //! included. Its own program, because it replaces the allocator.
 #![cfg(target_os = "linux")]
 
-use lowtide_collectors::{ApiMeter, CollectConfig, TICK_DEFAULT, clock, table};
+use lowtide_clock as clock;
+use lowtide_collectors::{ApiMeter, CollectConfig, TICK_DEFAULT, table};
 use lowtide_core::metric::SampleBuffer;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
