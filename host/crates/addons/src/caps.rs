@@ -1,0 +1,9 @@
+//! What addons can import, as plain Rust on core types: no wasmtime here.
+
+pub mod host_data;
+pub mod http;
+pub mod kv;
+pub mod leases;
+pub mod log;
+pub mod rate;
+pub mod system;

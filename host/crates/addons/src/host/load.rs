@@ -1,0 +1,137 @@
+//! From files to something that can be instantiated: read, inspect, check the grants, compile or take from the cache, resolve. Every way
+//! that this can fail ends in a problem with a word and a sentence.
+
+use super::{AddonConfig, HostConfig, Inner};
+use crate::addon::Identity;
+use crate::cache::{Cache, LoadError, Loader};
+use crate::caps::host_data::DataDesk;
+use crate::caps::http::HttpDesk;
+use crate::caps::kv::KvDesk;
+use crate::caps::log::clean;
+use crate::compile::Compiler;
+use crate::discover::{self, AddonFileError, AddonFiles, Candidate};
+use crate::grants::{self, GrantError};
+use crate::guest::Abilities;
+use crate::id::AddonId;
+use crate::inspect::{self, InspectError, Inspection};
+use crate::instance::{Machine, MachineError, Template};
+use crate::limits;
+use crate::status::Problem;
+use crate::task::Load;
+use lowtide_clock as clock;
+use lowtide_core::limits::ERROR_TEXT_BYTES_MAX;
+use std::sync::Arc;
+
+/// Why an addon is not loaded.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Refusal {
+    #[error(transparent)]
+    Files(#[from] AddonFileError),
+    #[error(transparent)]
+    Inspect(#[from] InspectError),
+    #[error(transparent)]
+    Grants(#[from] GrantError),
+    #[error(transparent)]
+    Compile(#[from] LoadError),
+    #[error("does not fit the interface: {0}; build it against the WIT of this version (lowtide addon new shows it)")]
+    Link(String),
+    #[error("the addon host is broken: {0}")]
+    Machine(String),
+}
+
+impl Refusal {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Files(error) => error.code(),
+            Self::Inspect(error) => error.code(),
+            Self::Grants(error) => error.code(),
+            Self::Compile(error) => error.code(),
+            Self::Link(_) => "interface_mismatch",
+            Self::Machine(_) => "addon_host",
+        }
+    }
+
+    pub(super) fn problem(&self) -> Problem {
+        // The texts of grants have lines to paste, so this one is only cut and not cleaned of line ends.
+        let text = match self {
+            Self::Grants(error) => error.to_string(),
+            other => clean(&other.to_string(), ERROR_TEXT_BYTES_MAX).into_owned(),
+        };
+        Problem { code: self.code(), text, at: clock::now().wall }
+    }
+
+    /// The file was being written: it is looked at again, and nobody has to know.
+    pub(super) fn is_passing(&self) -> bool {
+        matches!(self, Self::Files(AddonFileError::StillChanging(_)))
+    }
+}
+
+/// What loading needs, made when the first addon is loaded: a daemon without addons does not pay for wasmtime.
+pub(super) struct Workshop {
+    machine: Machine,
+    loader: Loader,
+}
+
+impl Workshop {
+    pub(super) fn new(config: &HostConfig) -> Result<Self, Refusal> {
+        let broken = |error: &dyn std::error::Error| {
+            let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
+            Refusal::Machine(format!("{error}{cause}"))
+        };
+        let machine = Machine::new().map_err(|error: MachineError| broken(&error))?;
+        let cache = Cache::open(&config.cache_dir, machine.engine.clone()).map_err(|error| broken(&error))?;
+        Ok(Self { machine, loader: Loader::new(cache, Compiler::new(config.compile.clone())) })
+    }
+
+    /// Loads one addon.
+    pub(super) async fn load(&self, inner: &Inner, candidate: Candidate, id: &AddonId) -> Result<Load, Refusal> {
+        let config = inner.config().clone();
+        let own = config.addons.get(id).cloned().unwrap_or_default();
+        let (files, inspection) = examine(candidate).await?;
+        let AddonFiles { manifest, wasm } = files;
+        grants::ungranted(id, &inspection, &manifest.asks, &own.grants)?;
+        let component = self.loader.component(&wasm).await?;
+        let inspection = Arc::new(inspection);
+        let template = Template::new(&self.machine, component.clone(), Arc::clone(&inspection))
+            .map_err(|error| Refusal::Link(format!("{error:#}")))?;
+        let asked = own.memory_bytes.or(manifest.memory_bytes).unwrap_or(limits::MEMORY_BYTES_DEFAULT);
+        let memory_bytes = asked.min(limits::MEMORY_BYTES_MAX);
+        let identity = Identity {
+            component_bytes: u64::try_from(wasm.len()).unwrap_or(u64::MAX),
+            digest: component.digest(),
+            manifest: Arc::new(manifest),
+            inspection,
+            memory_bytes,
+        };
+        let interval = own.interval.or(identity.manifest.interval);
+        let abilities = Arc::new(abilities(inner, &config, own, id, &identity));
+        Ok(Load { template, identity, abilities, interval, by_hand: inner.by_hand })
+    }
+}
+
+/// Reads and inspects: megabytes are not for the threads of the runtime.
+async fn examine(candidate: Candidate) -> Result<(AddonFiles, Inspection), Refusal> {
+    let work = tokio::task::spawn_blocking(move || {
+        let files = discover::read(&candidate)?;
+        let inspection = inspect::inspect(&files.wasm)?;
+        Ok((files, inspection))
+    });
+    work.await.unwrap_or_else(|error| Err(Refusal::Machine(error.to_string())))
+}
+
+/// What the addon asked for and was granted, ready to use. That the grants cover it was checked before.
+fn abilities(inner: &Inner, config: &HostConfig, own: AddonConfig, id: &AddonId, identity: &Identity) -> Abilities {
+    let asks = &identity.manifest.asks;
+    let fakes = inner.fakes.as_ref();
+    let data = || {
+        let desk = DataDesk::new(id.clone(), asks.host_data.clone(), config.proc_dir.clone(), config.sys_dir.clone());
+        desk.with_fakes(fakes)
+    };
+    Abilities {
+        kv: asks.kv.then(|| Arc::new(KvDesk::new(id.clone(), Arc::clone(&inner.outside.kv)))),
+        http: (!asks.http.is_empty()).then(|| HttpDesk::new(id.clone(), asks.http.clone()).with_fakes(fakes)),
+        data: (!asks.host_data.is_empty()).then(|| Arc::new(data())),
+        settings: own.settings,
+        memory_bytes: identity.memory_bytes,
+    }
+}

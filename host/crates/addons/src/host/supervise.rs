@@ -1,0 +1,387 @@
+//! The supervisor: one task that turns changes of the folder and orders of the operator into loads, replacements and ends of addon
+//! tasks. It waits for no addon: loads run beside it and come back as messages.
+
+use super::load::{Refusal, Workshop};
+use super::{AddonConfig, AskError, Inner, Slot};
+use crate::addon::Addon;
+use crate::caps::log::LogBuffer;
+use crate::caps::rate::TokenBucket;
+use crate::discover::{self, Candidate, Rejected};
+use crate::guest::Shared;
+use crate::id::AddonId;
+use crate::limits;
+use crate::meter::Meter;
+use crate::recorder::Recorder;
+use crate::status::{AddonState, AddonView, Happening, Problem};
+use crate::task::{INBOX_MAX, Load, Message, Task};
+use crate::watch::{Change, Folder, Notifier, SCAN_SPACING};
+use lowtide_clock as clock;
+use lowtide_core::units::MonoTime;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+/// What the supervisor can be told.
+pub(crate) enum Order {
+    /// Switch an addon on or off.
+    Enable { id: AddonId, enabled: bool, done: oneshot::Sender<Result<(), AskError>> },
+    /// Load it again.
+    Reload { id: AddonId, done: oneshot::Sender<()> },
+    /// Take over what the operator says.
+    Configure { addons: BTreeMap<AddonId, AddonConfig>, done: oneshot::Sender<()> },
+    /// End everything.
+    Stop { done: oneshot::Sender<()> },
+}
+
+/// A load that is over.
+struct Loaded {
+    id: AddonId,
+    generation: u64,
+    why: &'static str,
+    result: Result<Box<Load>, Refusal>,
+}
+
+/// Loads at once: they wait for the disk and for the one compiler.
+const LOADS_AT_ONCE: usize = 4;
+
+struct Supervisor {
+    inner: Arc<Inner>,
+    folder: Folder,
+    /// Made when the first addon is loaded; what went wrong with making it otherwise.
+    workshop: Arc<tokio::sync::OnceCell<Workshop>>,
+    /// What is in the folder for each addon, to load it again.
+    candidates: BTreeMap<AddonId, Candidate>,
+    disabled: BTreeSet<AddonId>,
+    turns: Arc<Semaphore>,
+    finished: mpsc::Sender<Loaded>,
+    notifier: Notifier,
+    looked_at: Option<MonoTime>,
+    /// When to look at the folder next.
+    look_at: MonoTime,
+}
+
+pub(super) async fn run(inner: Arc<Inner>, mut orders: mpsc::Receiver<Order>) {
+    let (path, disabled) = {
+        let config = inner.config();
+        (config.folder.clone(), read_disabled(&config.disabled_file))
+    };
+    // A load sends once and then ends, so this bounds nothing but the memory of those that wait.
+    let (finished, mut loads) = mpsc::channel(limits::ADDONS_MAX);
+    let mut supervisor = Supervisor {
+        inner,
+        folder: Folder::default(),
+        workshop: Arc::default(),
+        candidates: BTreeMap::new(),
+        disabled,
+        turns: Arc::new(Semaphore::new(LOADS_AT_ONCE)),
+        finished,
+        notifier: Notifier::new(&path),
+        looked_at: None,
+        look_at: clock::mono(),
+    };
+    loop {
+        let due = tokio::time::Instant::now() + supervisor.look_at.since(clock::mono());
+        tokio::select! {
+            order = orders.recv() => match order {
+                Some(Order::Enable { id, enabled, done }) => drop(done.send(supervisor.enable(&id, enabled).await)),
+                Some(Order::Reload { id, done }) => {
+                    supervisor.load(&id, "reload");
+                    let _ = done.send(());
+                }
+                Some(Order::Configure { addons, done }) => {
+                    supervisor.configure(addons).await;
+                    let _ = done.send(());
+                }
+                Some(Order::Stop { done }) => {
+                    supervisor.stop_all().await;
+                    let _ = done.send(());
+                    return;
+                }
+                None => return supervisor.stop_all().await,
+            },
+            Some(loaded) = loads.recv() => supervisor.loaded(loaded).await,
+            () = supervisor.notifier.changed() => supervisor.heard(),
+            () = tokio::time::sleep_until(due) => supervisor.look_at = supervisor.look(&path).await,
+        }
+    }
+}
+
+impl Supervisor {
+    /// Something has changed in the folder: look soon, but not each time while it is in uproar.
+    fn heard(&mut self) {
+        let soon = self.looked_at.map_or_else(clock::mono, |at| at.plus(SCAN_SPACING));
+        self.look_at = self.look_at.min(soon);
+    }
+
+    /// A file was still being written when it was read.
+    fn look_again(&mut self, id: &AddonId) {
+        self.folder.retry(id);
+        self.look_at = self.look_at.min(clock::mono().plus(SCAN_SPACING));
+    }
+
+    /// Looks at the folder, acts on what has changed; returns when to look again although nothing is
+    /// heard.
+    async fn look(&mut self, path: &Path) -> MonoTime {
+        let folder = path.to_owned();
+        let scan = tokio::task::spawn_blocking(move || discover::scan(&folder)).await;
+        let scan = match scan {
+            Ok(Ok(scan)) => scan,
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "cannot read the folder of addons");
+                return clock::mono().plus(self.notifier.poll_interval());
+            }
+            Err(error) => {
+                tracing::error!(%error, "reading the folder of addons failed");
+                return clock::mono().plus(self.notifier.poll_interval());
+            }
+        };
+        self.notifier.follow(&scan);
+        for change in self.folder.observe(clock::mono(), scan) {
+            match change {
+                Change::Load(candidate) => {
+                    let id = candidate.id.clone();
+                    self.inner.rejected().remove(id.as_str());
+                    self.candidates.insert(id.clone(), candidate);
+                    self.load(&id, "new_file");
+                }
+                Change::Remove(id) => self.remove(&id).await,
+                Change::Reject(rejected) => self.reject(rejected),
+                Change::Cleared { name } => drop(self.inner.rejected().remove(&name)),
+            }
+        }
+        let now = clock::mono();
+        self.looked_at = Some(now);
+        let unheard = now.plus(self.notifier.poll_interval());
+        self.folder.due().map_or(unheard, |due| due.min(unheard))
+    }
+
+    /// Begins to load an addon from what is in the folder.
+    fn load(&mut self, id: &AddonId, why: &'static str) {
+        let Some(candidate) = self.candidates.get(id).cloned() else { return };
+        let now = clock::now();
+        let generation = {
+            let mut slots = self.inner.slots();
+            let slot = slots.entry(id.clone()).or_insert_with(|| Slot {
+                addon: Arc::new(Addon::new(self.shared(id), Arc::clone(&self.inner.outside.tell), now)),
+                task: None,
+                generation: 0,
+            });
+            slot.generation += 1;
+            slot.generation
+        };
+        let addon = self.addon(id);
+        let switched_on = self.inner.config().addons.get(id).is_none_or(|own| own.enabled) && !self.disabled.contains(id);
+        if !switched_on {
+            if let Some(addon) = addon {
+                addon.set_state(now, AddonState::Disabled, None, None);
+            }
+            return;
+        }
+        if let Some(addon) = addon
+            && addon.state() != AddonState::Running
+        {
+            addon.set_state(now, AddonState::Loading, None, None);
+        }
+        let (inner, workshop, turns) = (Arc::clone(&self.inner), Arc::clone(&self.workshop), Arc::clone(&self.turns));
+        let (finished, id) = (self.finished.clone(), id.clone());
+        tokio::spawn(async move {
+            let _turn = turns.acquire().await;
+            let make = || async { Workshop::new(&inner.config()) };
+            let result = match workshop.get_or_try_init(make).await {
+                Ok(workshop) => workshop.load(&inner, candidate, &id).await.map(Box::new),
+                Err(refusal) => Err(refusal),
+            };
+            let _ = finished.send(Loaded { id, generation, why, result }).await;
+        });
+    }
+
+    fn shared(&self, id: &AddonId) -> Arc<Shared> {
+        let meter = Arc::new(Meter::default());
+        let tell = Arc::clone(&self.inner.outside.tell);
+        Arc::new(Shared {
+            recorder: Mutex::new(Recorder::new(id.clone(), Arc::clone(&self.inner.names), Arc::clone(&meter))),
+            meter,
+            id: id.clone(),
+            log: Mutex::new(LogBuffer::new()),
+            events: Mutex::new(TokenBucket::new(limits::EVENTS_PER_SECOND, limits::EVENTS_BURST)),
+            publish: Arc::new(move |event| tell(Happening::Reported(event))),
+            state: self.inner.outside.state.clone(),
+        })
+    }
+
+    fn addon(&self, id: &AddonId) -> Option<Arc<Addon>> {
+        self.inner.slots().get(id).map(|slot| Arc::clone(&slot.addon))
+    }
+
+    fn is_running(&self, id: &AddonId) -> bool {
+        self.inner.slots().get(id).is_some_and(|slot| slot.task.is_some())
+    }
+
+    /// A load is over: run it, or say why not.
+    async fn loaded(&mut self, loaded: Loaded) {
+        let Loaded { id, generation, why, result } = loaded;
+        let current = self.inner.slots().get(&id).map(|slot| slot.generation);
+        if current != Some(generation) {
+            // A newer load has begun meanwhile, or the addon is gone.
+            return;
+        }
+        let Some(addon) = self.addon(&id) else { return };
+        match result {
+            Ok(load) => self.run_load(&id, addon, load, why).await,
+            Err(refusal) if refusal.is_passing() => self.look_again(&id),
+            Err(refusal) => self.refuse(&id, &addon, refusal.problem()),
+        }
+    }
+
+    /// An older file that runs goes on running; the problem is shown beside it.
+    fn refuse(&self, id: &AddonId, addon: &Addon, problem: Problem) {
+        if self.is_running(id) {
+            addon.set_pending(Some(problem));
+        } else {
+            addon.set_state(clock::now(), AddonState::Refused, Some(problem), None);
+        }
+    }
+
+    async fn run_load(&mut self, id: &AddonId, addon: Arc<Addon>, load: Box<Load>, why: &'static str) {
+        let inbox = self.inner.slots().get(id).and_then(|slot| slot.task.as_ref().map(|(inbox, _)| inbox.clone()));
+        if let Some(inbox) = inbox {
+            let (done, answer) = oneshot::channel();
+            let message = Message::Replace { load, why, done };
+            if inbox.send(message).await.is_ok() {
+                // The task answers when the new instance has started; nobody else has to wait for that.
+                tokio::spawn(async move {
+                    if let Ok(Err(problem)) = answer.await {
+                        addon.set_pending(Some(problem));
+                    }
+                });
+            }
+            return;
+        }
+        let (inbox, messages) = mpsc::channel(INBOX_MAX);
+        addon.identify(load.identity.clone());
+        let task = tokio::spawn(Task::new(Arc::clone(&addon), *load, messages).run());
+        if let Some(slot) = self.inner.slots().get_mut(id) {
+            slot.task = Some((inbox, task));
+        }
+    }
+
+    /// Ends the task of an addon: it finishes the call it is in, or is cut off.
+    async fn end(&self, id: &AddonId) {
+        let task = self.inner.slots().get_mut(id).and_then(|slot| {
+            slot.generation += 1;
+            slot.task.take()
+        });
+        let Some((inbox, mut task)) = task else { return };
+        let _ = inbox.try_send(Message::Stop);
+        drop(inbox);
+        if tokio::time::timeout(limits::DRAIN, &mut task).await.is_err() {
+            tracing::warn!(addon = id.as_str(), "addon did not end in time and was cut off");
+            task.abort();
+            let _ = task.await;
+        }
+    }
+
+    async fn remove(&mut self, id: &AddonId) {
+        self.candidates.remove(id);
+        self.end(id).await;
+        let slot = self.inner.slots().remove(id);
+        if let Some(slot) = slot {
+            slot.addon.removed();
+            self.inner.names.release(id);
+        }
+    }
+
+    /// A file or folder that cannot be an addon. If an addon of that name runs, it goes on.
+    fn reject(&self, rejected: Rejected) {
+        let Rejected { name, id, error } = rejected;
+        let code = error.code();
+        let problem = Problem { code, text: error.to_string(), at: clock::now().wall };
+        let known = id.and_then(|id| self.addon(&id).map(|addon| (id, addon)));
+        if let Some((id, addon)) = known {
+            return self.refuse(&id, &addon, problem);
+        }
+        tracing::warn!(addon = name, code, problem = problem.text, "addon refused");
+        let told = Happening::State {
+            addon: name.clone(),
+            from: None,
+            to: Some(AddonState::Refused),
+            version: None,
+            problem: Some(problem.clone()),
+        };
+        self.inner.rejected().insert(name.clone(), AddonView::refused(name, problem));
+        (self.inner.outside.tell)(told);
+    }
+
+    async fn enable(&mut self, id: &AddonId, enabled: bool) -> Result<(), AskError> {
+        let configured = self.inner.config().addons.get(id).is_none_or(|own| own.enabled);
+        if enabled && !configured {
+            return Err(AskError::Configured(id.to_string()));
+        }
+        let changed = if enabled { self.disabled.remove(id) } else { self.disabled.insert(id.clone()) };
+        if changed {
+            let file = self.inner.config().disabled_file.clone();
+            write_disabled(&file, &self.disabled).map_err(|error| AskError::Disk(error.to_string()))?;
+        }
+        self.apply(id, "reload").await;
+        Ok(())
+    }
+
+    /// Ends or loads an addon, as its switches say.
+    async fn apply(&mut self, id: &AddonId, why: &'static str) {
+        let switched_on =
+            self.inner.config().addons.get(id).is_none_or(|own| own.enabled) && !self.disabled.contains(id);
+        if !switched_on {
+            self.end(id).await;
+            if let Some(addon) = self.addon(id) {
+                addon.silence();
+            }
+        }
+        self.load(id, why);
+    }
+
+    async fn configure(&mut self, addons: BTreeMap<AddonId, AddonConfig>) {
+        let before = std::mem::replace(&mut self.inner.config().addons, addons.clone());
+        let usual = AddonConfig::default();
+        let known: Vec<AddonId> = self.candidates.keys().cloned().collect();
+        for id in known {
+            if before.get(&id).unwrap_or(&usual) != addons.get(&id).unwrap_or(&usual) {
+                self.apply(&id, "settings").await;
+            }
+        }
+    }
+
+    async fn stop_all(&mut self) {
+        let ids: Vec<AddonId> = self.inner.slots().keys().cloned().collect();
+        // All are told before the first is waited for.
+        for id in &ids {
+            let inbox = self.inner.slots().get(id).and_then(|slot| slot.task.as_ref().map(|(inbox, _)| inbox.clone()));
+            if let Some(inbox) = inbox {
+                let _ = inbox.try_send(Message::Stop);
+            }
+        }
+        for id in &ids {
+            self.end(id).await;
+        }
+    }
+}
+
+/// One id a line; a file that is not there means none.
+fn read_disabled(file: &Path) -> BTreeSet<AddonId> {
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    text.lines().filter_map(|line| AddonId::new(line.trim()).ok()).collect()
+}
+
+fn write_disabled(file: &Path, disabled: &BTreeSet<AddonId>) -> std::io::Result<()> {
+    use std::io::Write as _;
+    if let Some(folder) = file.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    let part = file.with_extension("part");
+    let mut out = std::fs::File::create(&part)?;
+    for id in disabled {
+        writeln!(out, "{id}")?;
+    }
+    out.sync_all()?;
+    std::fs::rename(&part, file)
+}

@@ -1,0 +1,297 @@
+//! One instance of an addon: a store, its exports, and calls into them that are bounded, measured and explained when they fail. After a
+//! fault the instance is done for: whoever holds it drops it.
+
+use crate::cache::LoadedComponent;
+use crate::answers::{Description, Failure, Health, JobDescription, PresenceSignal};
+use crate::engine::{self, Ticker};
+use crate::fault::Fault;
+use crate::caps::log::clean;
+use crate::gate::{Budget, CallClock, Measured};
+use crate::guest::{Abilities, Guest, Shared};
+use crate::inspect::{Export, Inspection};
+use crate::limits;
+use crate::wit::v0_1::{self, Exports, Indices, Samples};
+use lowtide_clock as clock;
+use lowtide_core::limits::ERROR_TEXT_BYTES_MAX;
+use lowtide_core::units::MonoTime;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+use wasmtime::component::{InstancePre, Linker};
+use wasmtime::{Engine, Store, Trap, WasmBacktrace};
+
+/// What all instances share.
+pub(crate) struct Machine {
+    pub(crate) engine: Engine,
+    linker: Linker<Guest>,
+    ticker: Arc<Ticker>,
+}
+
+/// Why the machinery cannot be made: a defect of this program or of the system, not of an addon.
+#[derive(Debug, thiserror::Error)]
+pub enum MachineError {
+    /// wasmtime refuses its configuration or bindings.
+    #[error("cannot set up wasmtime")]
+    Engine(#[source] wasmtime::Error),
+    /// No thread for the ticker.
+    #[error("cannot start the thread that interrupts guests")]
+    Thread(#[source] std::io::Error),
+}
+
+impl Machine {
+    pub(crate) fn new() -> Result<Self, MachineError> {
+        let engine = engine::engine().map_err(MachineError::Engine)?;
+        let mut linker = Linker::new(&engine);
+        wasmtime_wasi::p2::add_to_linker_async(&mut linker).map_err(MachineError::Engine)?;
+        v0_1::add_to_linker(&mut linker).map_err(MachineError::Engine)?;
+        let ticker = Arc::new(Ticker::start(engine.clone()).map_err(MachineError::Thread)?);
+        Ok(Self { engine, linker, ticker })
+    }
+}
+
+/// A component, ready to be instantiated.
+#[derive(Clone)]
+pub(crate) struct Template {
+    pre: InstancePre<Guest>,
+    indices: Indices,
+    pub(crate) inspection: Arc<Inspection>,
+    ticker: Arc<Ticker>,
+    /// Kept so that others with the same bytes share it.
+    _component: LoadedComponent,
+}
+
+impl Template {
+    /// Resolves every import and export.
+    ///
+    /// # Errors
+    /// In words, when something does not fit the contract: a function that is missing or has another type.
+    pub(crate) fn new(
+        machine: &Machine,
+        component: LoadedComponent,
+        inspection: Arc<Inspection>,
+    ) -> Result<Self, wasmtime::Error> {
+        let pre = machine.linker.instantiate_pre(component.component())?;
+        let indices = Indices::new(&pre, |export| inspection.exports.contains(&export))?;
+        Ok(Self { pre, indices, inspection, ticker: Arc::clone(&machine.ticker), _component: component })
+    }
+
+    pub(crate) fn exports(&self, export: Export) -> bool {
+        self.inspection.exports.contains(&export)
+    }
+}
+
+/// What can be asked of an instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Call {
+    Describe,
+    Collect,
+    Presence,
+    Stats,
+    Health,
+    Jobs,
+}
+
+impl Call {
+    /// The export's name, for people.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Describe => "describe",
+            Self::Collect => "collect",
+            Self::Presence => "presence",
+            Self::Stats => "custom-stats",
+            Self::Health => "health",
+            Self::Jobs => "job.describe",
+        }
+    }
+}
+
+/// What an instance answered.
+pub(crate) enum Answer {
+    Described(Description),
+    Collected(Result<Samples, Failure>),
+    Present(Result<Vec<PresenceSignal>, Failure>),
+    Stats(Result<String, Failure>),
+    Health(Health),
+    Jobs(Vec<JobDescription>),
+}
+
+/// See the file's head.
+pub(crate) struct Instance {
+    store: Store<Guest>,
+    exports: Exports,
+    ticker: Arc<Ticker>,
+    wall: Duration,
+    /// Calls answered; the first ones have more time, because interpreters start there.
+    answered: u32,
+}
+
+/// Calls that may take as long as a start: one of each export.
+const STARTING_CALLS: u32 = 6;
+
+impl Instance {
+    /// Makes an instance.
+    ///
+    /// # Errors
+    /// When its start function traps or takes too long, or it is too large.
+    pub(crate) async fn start(
+        template: &Template,
+        shared: Arc<Shared>,
+        abilities: Arc<Abilities>,
+    ) -> Result<Self, Fault> {
+        let wall = if abilities.http.is_some() || abilities.data.is_some() {
+            limits::CALL_WALL_NETWORK
+        } else {
+            limits::CALL_WALL
+        };
+        let budget = Budget { cpu: limits::START_CPU, running: limits::START_RUNNING, wall };
+        let hostcall_bytes = abilities.hostcall_bytes();
+        let mut store = Store::new(template.pre.engine(), Guest::new(shared, abilities, budget));
+        store.limiter(|guest| &mut guest.limiter);
+        store.set_hostcall_fuel(hostcall_bytes);
+        store.set_max_component_handles(limits::HANDLES_MAX);
+        store.epoch_deadline_callback(|mut store| Ok(store.data_mut().at_epoch()));
+        let call = Begun::new(&mut store, "start", budget);
+        let begin = async {
+            let instance = template.pre.instantiate_async(&mut store).await?;
+            template.indices.load(&mut store, &instance)
+        };
+        let result = call.finish(begin, &template.ticker).await;
+        let exports = call.conclude(&mut store, result)?;
+        Ok(Self { store, exports, ticker: Arc::clone(&template.ticker), wall, answered: 0 })
+    }
+
+    /// Calls an export. After an error the instance must not be used again.
+    ///
+    /// # Errors
+    /// When the guest traps, is stopped, or breaks the contract.
+    pub(crate) async fn call(&mut self, call: Call) -> Result<Answer, Fault> {
+        let starting = self.answered < STARTING_CALLS;
+        let (cpu, running) = if starting {
+            (limits::START_CPU, limits::START_RUNNING)
+        } else {
+            (limits::CALL_CPU, limits::CALL_RUNNING)
+        };
+        let begun = Begun::new(&mut self.store, call.name(), Budget { cpu, running, wall: self.wall });
+        let asked = ask(&self.exports, &mut self.store, call);
+        let result = begun.finish(asked, &self.ticker).await;
+        let answer = begun.conclude(&mut self.store, result)?;
+        self.answered = self.answered.saturating_add(1);
+        Ok(answer)
+    }
+
+    /// True when it holds so much memory that it should be replaced: linear memory never shrinks.
+    pub(crate) fn is_bloated(&self) -> bool {
+        let guest = self.store.data();
+        #[expect(clippy::cast_precision_loss, reason = "a share of at most 256 MiB")]
+        let share = guest.limiter.used() as f64 / guest.abilities.memory_bytes.max(1) as f64;
+        share > limits::MEMORY_HIGH_WATER_RATIO
+    }
+}
+
+async fn ask(exports: &Exports, store: &mut Store<Guest>, call: Call) -> wasmtime::Result<Answer> {
+    Ok(match call {
+        Call::Describe => Answer::Described(exports.describe(store).await?),
+        Call::Collect => Answer::Collected(exports.collect(store).await?),
+        Call::Presence => Answer::Present(exports.presence(store).await?),
+        Call::Stats => Answer::Stats(exports.custom_stats(store).await?),
+        Call::Health => Answer::Health(exports.health(store).await?),
+        Call::Jobs => Answer::Jobs(exports.jobs(store).await?),
+    })
+}
+
+/// A call that has begun.
+struct Begun {
+    name: &'static str,
+    budget: Budget,
+    at: MonoTime,
+    log_before: u64,
+    clock: Arc<CallClock>,
+}
+
+impl Begun {
+    fn new(store: &mut Store<Guest>, name: &'static str, budget: Budget) -> Self {
+        store.set_epoch_deadline(1);
+        let guest = store.data_mut();
+        (guest.call, guest.budget, guest.stopped, guest.limiter.refused) = (name, budget, None, false);
+        guest.clock.reset();
+        let log_before = guest.shared.log().newest();
+        Self { name, budget, at: clock::mono(), log_before, clock: Arc::clone(&guest.clock) }
+    }
+
+    /// Runs the call to its end; `None` when it did not come to one in time. Only a call that waits is cut off like that: one that runs
+    /// is stopped by the epoch before. Its store is dropped afterwards, since a call cut off midway cannot be taken up again.
+    async fn finish<T>(
+        &self,
+        call: impl Future<Output = wasmtime::Result<T>>,
+        ticker: &Arc<Ticker>,
+    ) -> Option<wasmtime::Result<T>> {
+        let measured = Measured::new(call, Arc::clone(&self.clock), Arc::clone(ticker));
+        tokio::time::timeout(self.budget.wall, measured).await.ok()
+    }
+
+    /// Counts the call, and says what went wrong if something did.
+    fn conclude<T>(&self, store: &mut Store<Guest>, result: Option<wasmtime::Result<T>>) -> Result<T, Fault> {
+        let guest = store.data_mut();
+        let (cpu, _) = self.clock.taken();
+        guest.shared.meter.call(cpu, clock::mono().since(self.at));
+        guest.shared.meter.memory(guest.limiter.used());
+        match result {
+            Some(Ok(answer)) => Ok(answer),
+            Some(Err(error)) => Err(self.fault(guest, &error)),
+            None => Err(Fault::WallTime { call: self.name, allowed: self.budget.wall }),
+        }
+    }
+
+    fn fault(&self, guest: &mut Guest, error: &wasmtime::Error) -> Fault {
+        let call = self.name;
+        if let Some(fault) = guest.stopped.take() {
+            return fault;
+        }
+        let limit_bytes = guest.limiter.limit();
+        if guest.limiter.refused {
+            return Fault::Memory { call, limit_bytes };
+        }
+        let trap = error.downcast_ref::<Trap>();
+        if trap == Some(&Trap::StackOverflow) {
+            return Fault::Stack { call };
+        }
+        let cause = error.root_cause().to_string();
+        // These two have no type of their own in wasmtime 48; a test would notice a change of words.
+        if cause.contains("fuel allocated for hostcalls") {
+            return Fault::HostCallBytes { call, limit_bytes: guest.abilities.hostcall_bytes() };
+        }
+        if cause.contains("handle") && trap.is_none() {
+            return Fault::Handles { call };
+        }
+        Fault::Trap { call, trap: self.describe(guest, &cause, error) }
+    }
+
+    /// What happened, in which of the guest's own functions, and what it said last.
+    fn describe(&self, guest: &Guest, cause: &str, error: &wasmtime::Error) -> String {
+        let mut text = cause.to_owned();
+        let frames = error.downcast_ref::<WasmBacktrace>().map(WasmBacktrace::frames).unwrap_or_default();
+        let named: Vec<&str> = frames.iter().filter_map(|frame| frame.func_name()).filter(|name| is_own(name)).take(3).collect();
+        if !named.is_empty() {
+            text = format!("{text}, in {}", named.join(" < "));
+        }
+        let mut log = guest.shared.log();
+        log.flush_output(clock::now());
+        let (_, lines) = log.lines(self.log_before, limits::LOG_LINES_KEPT);
+        // The panic message of Rust is two lines and a hint that helps nobody here.
+        let told = |line: &&str| !line.trim().is_empty() && !line.starts_with("note: run with `RUST_BACKTRACE");
+        let mut last: Vec<&str> =
+            lines.iter().rev().map(|line| line.text.as_ref()).filter(told).take(2).collect();
+        last.reverse();
+        if !last.is_empty() {
+            text = format!("{text}; it said: {}", last.join(" "));
+        }
+        clean(&text, ERROR_TEXT_BYTES_MAX).into_owned()
+    }
+}
+
+/// False for the functions through which every panic goes.
+fn is_own(name: &str) -> bool {
+    const MACHINERY: [&str; 9] =
+        ["std::", "core::", "alloc::", "rust_", "__rust", "abort", "__wasi", "wasi:", "panic"];
+    !MACHINERY.iter().any(|start| name.trim_start_matches(['<', '_']).starts_with(start.trim_start_matches('_')))
+}

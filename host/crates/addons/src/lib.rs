@@ -1,0 +1,41 @@
+//! Addons: third-party WebAssembly components, loaded from a folder, contained and metered. Everything that knows wasmtime is in
+//! this crate.
+//!
+//! It knows nothing of HTTP routes, of the terminal or of the configuration's file format. `app` starts it and takes its reports.
+
+mod addon;
+mod answers;
+pub mod cache;
+pub mod capabilities;
+pub mod caps;
+pub mod compile;
+pub mod discover;
+pub mod engine;
+pub mod fakes;
+mod fault;
+mod gate;
+pub mod grants;
+mod guest;
+mod host;
+pub mod id;
+pub mod inspect;
+mod instance;
+mod lifecycle;
+pub mod limits;
+pub mod manifest;
+mod metering;
+mod meter;
+mod recorder;
+mod schedule;
+mod status;
+mod task;
+mod watch;
+mod wit;
+
+pub use answers::{Failure, JobDescription};
+pub use fault::Fault;
+pub use guest::{GuestEvent, Setting};
+pub use host::{AddonConfig, AddonHost, AskError, HostConfig, Outside, StartError};
+pub use metering::info as metering_info;
+pub use meter::Metered;
+pub use status::{AddonState, AddonView, Happening, HealthView, Problem, StatsView};

@@ -1,0 +1,145 @@
+//! What guests of this version can be asked: each export that a component has, typed.
+
+use super::bindings::exports::lowtide::addon::{collector, custom_stats, health, job, presence};
+use super::bindings::lowtide::addon::types;
+use super::imports::definition;
+use crate::answers::{Description, Failure, Health, JobDescription, PresenceSignal};
+use crate::capabilities::LeasePriority;
+use crate::guest::Guest;
+use crate::inspect::Export;
+use crate::recorder::{Given, Recorder};
+use std::time::Duration;
+use wasmtime::component::{Instance, InstancePre};
+use wasmtime::{Result, Store};
+
+/// The exports of an instance; `None` for those that it does not have.
+pub(crate) struct Exports {
+    collector: Option<collector::Guest>,
+    presence: Option<presence::Guest>,
+    custom_stats: Option<custom_stats::Guest>,
+    health: Option<health::Guest>,
+    job: Option<job::Guest>,
+}
+
+/// The indices of those exports in a component, looked up once.
+#[derive(Clone)]
+pub(crate) struct Indices {
+    collector: Option<collector::GuestIndices>,
+    presence: Option<presence::GuestIndices>,
+    custom_stats: Option<custom_stats::GuestIndices>,
+    health: Option<health::GuestIndices>,
+    job: Option<job::GuestIndices>,
+}
+
+type Answer<T> = Result<std::result::Result<T, Failure>>;
+
+impl From<types::Failure> for Failure {
+    fn from(failure: types::Failure) -> Self {
+        match failure {
+            types::Failure::Absent(text) => Self::Absent(text),
+            types::Failure::Config(text) => Self::Config(text),
+            types::Failure::Unavailable(text) => Self::Unavailable(text),
+            types::Failure::Denied(text) => Self::Denied(text),
+            types::Failure::Other(text) => Self::Other(text),
+        }
+    }
+}
+
+impl Indices {
+    /// Looks up what the component exports. An export that is there but is not of the contract's shape is an error.
+    pub(crate) fn new(component: &InstancePre<Guest>, has: impl Fn(Export) -> bool) -> Result<Self> {
+        let wanted = |export| has(export).then_some(component);
+        Ok(Self {
+            collector: wanted(Export::Collector).map(collector::GuestIndices::new).transpose()?,
+            presence: wanted(Export::Presence).map(presence::GuestIndices::new).transpose()?,
+            custom_stats: wanted(Export::CustomStats).map(custom_stats::GuestIndices::new).transpose()?,
+            health: wanted(Export::Health).map(health::GuestIndices::new).transpose()?,
+            job: wanted(Export::Job).map(job::GuestIndices::new).transpose()?,
+        })
+    }
+
+    /// The exports of an instance.
+    pub(crate) fn load(&self, store: &mut Store<Guest>, instance: &Instance) -> Result<Exports> {
+        Ok(Exports {
+            collector: self.collector.as_ref().map(|at| at.load(&mut *store, instance)).transpose()?,
+            presence: self.presence.as_ref().map(|at| at.load(&mut *store, instance)).transpose()?,
+            custom_stats: self.custom_stats.as_ref().map(|at| at.load(&mut *store, instance)).transpose()?,
+            health: self.health.as_ref().map(|at| at.load(&mut *store, instance)).transpose()?,
+            job: self.job.as_ref().map(|at| at.load(&mut *store, instance)).transpose()?,
+        })
+    }
+}
+
+fn missing<T>() -> Result<T> {
+    Err(wasmtime::Error::msg("the addon does not export this"))
+}
+
+impl Exports {
+    pub(crate) async fn describe(&self, store: &mut Store<Guest>) -> Result<Description> {
+        let Some(guest) = &self.collector else { return missing() };
+        let described = guest.call_describe(store).await?;
+        Ok(Description {
+            help: described.help,
+            interval: Duration::try_from_secs_f64(described.interval).ok(),
+            metrics: described.metrics.iter().map(definition).collect(),
+        })
+    }
+
+    /// Collects, and hands the samples to the recorder without copying them.
+    pub(crate) async fn collect(&self, store: &mut Store<Guest>) -> Answer<Samples> {
+        let Some(guest) = &self.collector else { return missing() };
+        Ok(guest.call_collect(store).await?.map(Samples).map_err(Into::into))
+    }
+
+    pub(crate) async fn presence(&self, store: &mut Store<Guest>) -> Answer<Vec<PresenceSignal>> {
+        let Some(guest) = &self.presence else { return missing() };
+        let signal = |signal: presence::Signal| PresenceSignal {
+            what: signal.what,
+            weight: signal.weight,
+            lasts: signal.lasts.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
+        };
+        let answer = guest.call_assess(store).await?;
+        Ok(answer.map(|signals| signals.into_iter().map(signal).collect()).map_err(Into::into))
+    }
+
+    pub(crate) async fn custom_stats(&self, store: &mut Store<Guest>) -> Answer<String> {
+        let Some(guest) = &self.custom_stats else { return missing() };
+        Ok(guest.call_stats(store).await?.map_err(Into::into))
+    }
+
+    pub(crate) async fn health(&self, store: &mut Store<Guest>) -> Result<Health> {
+        let Some(guest) = &self.health else { return missing() };
+        Ok(match guest.call_check(store).await? {
+            health::Status::Ok => Health::Ok,
+            health::Status::Warn(text) => Health::Warn(text),
+            health::Status::Error(text) => Health::Error(text),
+        })
+    }
+
+    pub(crate) async fn jobs(&self, store: &mut Store<Guest>) -> Result<Vec<JobDescription>> {
+        let Some(guest) = &self.job else { return missing() };
+        let job = |job: job::Description| JobDescription {
+            name: job.name,
+            help: job.help,
+            cost_units: job.cost_units,
+            priority: match job.priority {
+                types::Priority::Low => LeasePriority::Low,
+                types::Priority::Normal => LeasePriority::Normal,
+                types::Priority::High => LeasePriority::High,
+            },
+            expected_duration: Duration::try_from_secs_f64(job.expected_duration).ok(),
+            every: job.every.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
+            pausable: job.pausable,
+        };
+        Ok(guest.call_describe(store).await?.into_iter().map(job).collect())
+    }
+}
+
+/// The samples of a collection, as the guest gave them.
+pub(crate) struct Samples(Vec<types::Sample>);
+
+impl Samples {
+    pub(crate) fn record(&self, recorder: &mut Recorder) {
+        recorder.collect(self.0.iter().map(|sample| Given { name: &sample.name, labels: &sample.labels, value: sample.value }));
+    }
+}
