@@ -9,13 +9,15 @@ use std::io::Read as _;
 
 /// Every path with a query that it answers, its media type, and the schema of its body. The event stream is held against its
 /// schema in `events`.
-const COVERED: [(&str, &str, &str, Option<&str>); 12] = [
+const COVERED: [(&str, &str, &str, Option<&str>); 14] = [
     ("/api/system-stats/current", "", "application/json", Some("Current")),
     ("/api/system-stats/history", "?range=1m&step=raw", "application/json", Some("History")),
     ("/api/system-stats/aggregates", "?group=host", "application/json", Some("Aggregates")),
     ("/api/system-stats/health", "", "application/json", Some("Health")),
     ("/api/system-stats/quiet", "", "application/json", Some("Quiet")),
     ("/api/system-stats/debug/collectors", "", "application/json", Some("Collectors")),
+    ("/api/system-stats/addons", "", "application/json", Some("AddonsOverview")),
+    ("/api/addons", "?limit=10", "application/json", Some("AddonList")),
     ("/api/events", "", "text/event-stream", None),
     ("/metrics", "", "text/plain", None),
     ("/livez", "", "text/plain", None),
@@ -23,6 +25,22 @@ const COVERED: [(&str, &str, &str, Option<&str>); 12] = [
     ("/openapi.json", "", "application/json", None),
     ("/docs", "", "text/html", None),
 ];
+
+/// Every path below one addon, and the method that it takes. What they answer is asked for in `addons`.
+const OF_AN_ADDON: [(&str, &str); 7] = [
+    ("GET", "/api/addons/{id}"),
+    ("GET", "/api/addons/{id}/stats"),
+    ("GET", "/api/addons/{id}/metrics"),
+    ("GET", "/api/addons/{id}/logs"),
+    ("POST", "/api/addons/{id}/enable"),
+    ("POST", "/api/addons/{id}/disable"),
+    ("POST", "/api/addons/{id}/reload"),
+];
+
+/// All paths, each with the method that it takes.
+fn all_paths() -> impl Iterator<Item = (&'static str, &'static str)> {
+    COVERED.into_iter().map(|(path, ..)| ("GET", path)).chain(OF_AN_ADDON)
+}
 
 /// Those whose answer ends.
 fn documents() -> impl Iterator<Item = (&'static str, &'static str, &'static str, Option<&'static str>)> {
@@ -40,7 +58,7 @@ fn live(path: &str) -> bool {
 fn every_path_of_the_description_is_asked_for_here() {
     let openapi = schema::openapi();
     let described: Vec<&str> = openapi["paths"].as_object().unwrap().keys().map(String::as_str).collect();
-    let mut covered: Vec<&str> = COVERED.iter().map(|(path, ..)| *path).collect();
+    let mut covered: Vec<&str> = all_paths().map(|(_, path)| path).collect();
     covered.sort_unstable();
     assert_eq!(described, covered, "a path without a test, or a test without a path");
     let mut served = lowtide_api::ROUTES[1..].to_vec();
@@ -118,7 +136,7 @@ fn a_client_that_has_it_gets_304_and_a_new_tick_is_a_new_document() {
     for (path, query, ..) in documents().filter(|(path, ..)| !path.ends_with('z')) {
         let target = format!("{path}{query}");
         // Another tick may come between the two questions; then they are asked again.
-        let known = path != "/api/system-stats/health" && path != "/api/system-stats/aggregates";
+        let known = !["/api/system-stats/health", "/api/system-stats/aggregates", "/api/addons"].contains(&path);
         if known {
             let empty = eventually("a 304", || {
                 let etag = daemon.get(&target).header("etag")?.to_owned();
@@ -199,11 +217,11 @@ fn packed_bodies_unpack_to_the_plain_one() {
     for (path, query, ..) in documents().filter(|(path, ..)| !path.ends_with('z')) {
         let target = format!("{path}{query}");
         for encoding in ["gzip", "zstd"] {
-            // Only answers of one tick can be compared; health and aggregates tell their own time and never are.
+            // Only answers of one tick can be compared; health, aggregates and addons tell their own time and never are.
             let (plain, packed) = eventually("two answers of one tick", || {
                 let plain = daemon.get(&target);
                 let packed = http::get_with(daemon.address, &target, &[("accept-encoding", encoding)]);
-                let told = path.ends_with("health") || path.ends_with("aggregates");
+                let told = ["health", "aggregates", "addons"].iter().any(|end| path.ends_with(end));
                 (told || plain.header("etag") == packed.header("etag")).then_some((plain, packed))
             });
             if plain.body.len() >= 1_024 {
@@ -275,7 +293,7 @@ fn the_documents_for_people_need_nothing_from_elsewhere() {
         }
     }
     assert!(!page.contains("<script"), "it is without scripts");
-    for path in COVERED.map(|(path, ..)| path) {
+    for (_, path) in all_paths() {
         assert!(page.contains(path), "{path} is not on the page");
     }
     for code in &lowtide_api::CODES {
@@ -295,13 +313,17 @@ fn what_is_not_there_or_not_allowed_is_a_problem() {
         assert_eq!(answer.status, 404, "{path}");
         assert_eq!(answer.problem()["code"], "not_found", "{path}");
     }
-    for (path, ..) in COVERED {
-        for method in ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "BREW"] {
+    for (taken, path) in all_paths() {
+        for method in ["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "BREW"] {
+            if method == taken {
+                continue;
+            }
             let answer = http::request(daemon.address, method, path, &[], b"");
             assert_eq!(answer.status, 405, "{method} {path}");
             assert_eq!(answer.problem()["code"], "method_not_allowed");
             let allow = answer.header("allow").unwrap_or_default();
-            assert!(allow.contains("GET") && allow.contains("HEAD"), "{method} {path}: {allow:?}");
+            let expected = if taken == "GET" { ["GET", "HEAD"].as_slice() } else { &["POST"] };
+            assert!(expected.iter().all(|one| allow.contains(one)), "{method} {path}: {allow:?}");
         }
     }
 }
@@ -385,8 +407,8 @@ fn bad_parameters_are_told_with_reason_and_example() {
     for target in ["/api/events?kinds=tick,nonsense", "/readyz?verbose=perhaps"] {
         assert_eq!(ask(target).problem()["code"], "invalid_parameter", "{target}");
     }
-    for (path, ..) in COVERED {
-        let answer = ask(&format!("{path}?rnage=5m"));
+    for (method, path) in all_paths() {
+        let answer = connection.request(method, &format!("{path}?rnage=5m"), &[], b"").unwrap();
         assert_eq!(answer.status, 400, "{path}");
         let problem = answer.problem();
         assert_eq!(problem["code"], "unknown_parameter", "{path}");
@@ -404,6 +426,8 @@ fn every_example_of_the_description_is_accepted() {
             let (name, example) = (parameter["name"].as_str().unwrap(), &parameter["example"]);
             if let Some(example) = example.as_str()
                 && path != "/api/events"
+                // Those below an addon are asked for where there is one.
+                && !path.contains('{')
             {
                 let answer = daemon.get(&format!("{path}?{name}={example}"));
                 assert_eq!(answer.status, 200, "{path} {name}={example}: {}", answer.text());

@@ -59,7 +59,7 @@ fn version_help_and_completions_are_printed() {
     );
     let help = run(&["--help"]);
     assert_eq!(help.code, 0);
-    for word in ["serve", "status", "check", "doctor", "config", "completions", "75 not quiet"] {
+    for word in ["serve", "status", "check", "doctor", "addon", "config", "completions", "75 not quiet"] {
         assert!(help.out.contains(word), "{word} in {}", help.out);
     }
     for shell in ["bash", "zsh", "fish"] {
@@ -80,6 +80,12 @@ fn what_cannot_be_understood_is_a_usage_error() {
         &["check", "--quiet", "--json"],
         &["config"],
         &["completions", "tcsh9"],
+        &["addon"],
+        &["addon", "show"],
+        &["addon", "logs", "a", "-n", "501"],
+        &["addon", "list", "--url", "ftp://x"],
+        // The word by which the daemon starts its compiler is not one for people: it is no command of the help.
+        &["addon", "compile-addon"],
         &["status", "--url"],
         &["status", "--url", "ftp://x"],
         &["status", "--url", "127.0.0.1:4270"],
@@ -379,4 +385,73 @@ fn every_address_has_a_line_and_answers() {
         folder.path().join("data/lowtide.lock").is_file(),
         "a relative folder is that of whoever typed it"
     );
+}
+
+#[test]
+fn addons_are_listed_and_an_unknown_one_is_named() {
+    let daemon = Daemon::start();
+    let url = daemon.url();
+    let list = run(&["addon", "list", "--url", &url]);
+    assert_eq!((list.code, list.err.as_str()), (0, ""));
+    assert!(list.out.starts_with("no addons; put one into the addons folder"), "{}", list.out);
+    let json = run(&["addon", "list", "--json", "--url", &url]).json();
+    assert_eq!((&json["addons"], &json["summary"]["total"]), (&serde_json::json!([]), &Value::from(0)));
+    for arguments in [
+        &["addon", "show", "nope", "--url", &url][..],
+        &["addon", "enable", "nope", "--url", &url],
+        &["addon", "disable", "nope", "--json", "--url", &url],
+        &["addon", "reload", "../x?y", "--url", &url],
+        &["addon", "logs", "nope", "--follow", "--url", &url],
+    ] {
+        let ended = run(arguments);
+        assert_eq!(ended.code, 64, "{arguments:?}: {} {}", ended.out, ended.err);
+        assert!(ended.err.contains(&format!("there is no addon {:?}", arguments[2])), "{}", ended.err);
+        if arguments.contains(&"--json") {
+            assert_eq!(ended.json()["error"]["code"], "no_such_addon");
+        }
+    }
+    let url = nobody();
+    for arguments in [&["addon", "list", "--url", &url][..], &["addon", "enable", "x", "--url", &url]] {
+        let ended = run(arguments);
+        assert_eq!((ended.code, ended.out.as_str()), (69, ""), "{arguments:?}: {}", ended.err);
+        assert!(ended.err.contains("lowtide serve"), "{}", ended.err);
+    }
+}
+
+#[test]
+fn a_file_that_is_no_addon_is_shown_with_what_to_do() {
+    let launch = Launch::new();
+    let folder = launch.folder().join("data/addons");
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("broken.wasm"), "this is not wasm").unwrap();
+    fs::write(folder.join("two words.wasm"), "").unwrap();
+    let daemon = launch.start();
+    let url = daemon.url();
+    let listed = eventually("both are refused", || {
+        let listed = run(&["addon", "list", "--url", &url]);
+        (listed.out.matches("refused").count() == 2).then_some(listed)
+    });
+    assert!(listed.out.starts_with("ID "), "{}", listed.out);
+    let lines: Vec<&str> = listed.out.lines().collect();
+    let under = lines.iter().position(|line| line.starts_with("two words")).unwrap() + 1;
+    assert!(lines[under].starts_with("  ") && lines[under].contains("rename the file"), "{}", listed.out);
+
+    let shown = run(&["addon", "show", "two words.wasm", "--url", &url]);
+    assert_eq!(shown.code, 0, "{}", shown.err);
+    assert!(shown.out.starts_with("two words.wasm: refused since "), "{}", shown.out);
+    assert_eq!(run(&["addon", "show", "broken", "--json", "--url", &url]).json()["state"], "refused");
+    let logs = run(&["addon", "logs", "broken", "-n", "5", "--url", &url]);
+    assert_eq!(logs.code, 0, "{}", logs.err);
+
+    // It was done, but it does not run, and a script must notice.
+    let reloaded = run(&["addon", "reload", "broken", "--url", &url]);
+    assert_eq!(reloaded.code, 1, "{} {}", reloaded.out, reloaded.err);
+    assert!(reloaded.out.starts_with("broken: refused since "), "{}", reloaded.out);
+    let off = run(&["addon", "disable", "broken", "--url", &url]);
+    assert_eq!(off.code, 0, "{} {}", off.out, off.err);
+    assert!(off.out.starts_with("broken: disabled since "), "{}", off.out);
+
+    let doctor = run(&["doctor", "--json", "--url", &url]).json();
+    let about = doctor["findings"].as_array().unwrap().iter().find(|one| one["check"] == "addons").unwrap();
+    assert!(about["message"].as_str().unwrap().contains("two words.wasm (refused: "), "{about}");
 }

@@ -88,7 +88,7 @@ fn state() -> Arc<HostState> {
             }
         });
         let reports = reports.collect();
-        newest = Some(ticker.tick(now, reports, Default::default()));
+        newest = Some(ticker.tick(now, reports, &[], Default::default()));
         overlay(&fixture().join("next/proc"), &proc_dir);
     }
     newest.unwrap()

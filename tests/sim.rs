@@ -423,7 +423,7 @@ fn live(seed: u64, wall_jumps: bool, ticks: u64, check: bool) -> (u64, BTreeMap<
     for tick in 1..=ticks {
         let now = machine.advance();
         let reports = machine.reports(tick, now);
-        let state = ticker.tick(now, reports, Default::default());
+        let state = ticker.tick(now, reports, &[], Default::default());
         hash = digest(hash, &state);
         if !check {
             continue;

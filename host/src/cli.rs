@@ -1,8 +1,9 @@
 //! The command line: what can be typed, and which command it starts.
 
-use crate::commands;
+use crate::commands::{self, addon::AddonCommand};
 use crate::exit::Exit;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
+use lowtide_addons::compile;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -14,7 +15,7 @@ const DEFAULT_URL: &str = "http://127.0.0.1:4270";
     name = "lowtide",
     version,
     about = "Measures this machine and says whether now is a quiet time",
-    after_help = "Exit codes: 0 ok, 1 doctor found an error, 64 usage, 69 daemon unreachable or address taken, 70 failed, \
+    after_help = "Exit codes: 0 ok, 1 doctor found an error or an addon does not run, 64 usage or no such addon, 69 daemon unreachable or address taken, 70 failed, \
                   73 data folder cannot be made, 75 not quiet now, 76 not a lowtide daemon, 78 configuration wrong."
 )]
 struct Cli {
@@ -32,6 +33,11 @@ enum Command {
     Check(CheckArgs),
     /// Look for what makes the answers worse on this machine, with a fix for each
     Doctor(DoctorArgs),
+    /// Write addons, list them, switch them on and off, read their logs
+    Addon {
+        #[command(subcommand)]
+        command: AddonCommand,
+    },
     /// Check the configuration, or print one with all defaults
     Config {
         #[command(subcommand)]
@@ -150,6 +156,11 @@ enum ConfigCommand {
 /// Reads the command line and runs the command.
 #[must_use]
 pub fn main() -> ExitCode {
+    // The daemon starts itself with this word for each addon that it compiles: before all else, so that it costs little and no
+    // help speaks of it.
+    if std::env::args_os().nth(1).is_some_and(|word| word == compile::CHILD_ARGUMENT) {
+        return compile::child_main();
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -164,6 +175,7 @@ pub fn main() -> ExitCode {
         Command::Status(args) => commands::status::run(&args),
         Command::Check(args) => commands::check::run(&args),
         Command::Doctor(args) => commands::doctor::run(&args),
+        Command::Addon { command } => commands::addon::run(&command),
         Command::Config { command: ConfigCommand::Check { config, json } } => {
             commands::config::check(&config, json)
         }

@@ -1,9 +1,11 @@
-//! The client side of the command line: one GET, a deadline, and an answer that says what went wrong.
+//! The client side of the command line: one request, a deadline, and an answer that says what went wrong.
 
 use http_body_util::{BodyExt as _, Empty, Limited};
+use hyper::Method;
 use hyper::body::Bytes;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
+use lowtide_addons::caps::log::clean;
 use serde_json::Value;
 use std::error::Error as _;
 use std::time::Duration;
@@ -13,6 +15,9 @@ const DEADLINE: Duration = Duration::from_secs(10);
 
 /// Largest answer that is read.
 const ANSWER_BYTES_MAX: usize = 16 << 20;
+
+/// Bytes of a refusal's reason that are repeated.
+const DETAIL_BYTES_MAX: usize = 2 << 10;
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -27,7 +32,7 @@ pub(crate) enum ClientError {
     Unreachable { url: String, why: String },
     /// The daemon is there but has nothing to say yet, or refused.
     #[error("the daemon at {url} answered {status}: {detail}")]
-    Refused { url: String, status: u16, detail: String },
+    Refused { url: String, status: u16, code: String, detail: String },
     /// What answers is no Lowtide daemon.
     #[error("what answers at {url} is not a lowtide daemon: {why}")]
     NotLowtide { url: String, why: String },
@@ -35,6 +40,15 @@ pub(crate) enum ClientError {
 
 /// Gets one JSON document.
 pub(crate) fn get(url: &str, path: &str) -> Result<Value, ClientError> {
+    request(Method::GET, url, path)
+}
+
+/// Asks for something to be done; the answer is a JSON document.
+pub(crate) fn post(url: &str, path: &str) -> Result<Value, ClientError> {
+    request(Method::POST, url, path)
+}
+
+fn request(method: Method, url: &str, path: &str) -> Result<Value, ClientError> {
     let base = url.trim_end_matches('/');
     let wrong = |why| ClientError::Address { url: url.to_owned(), why };
     let uri: hyper::Uri = format!("{base}{path}").parse().map_err(|_| wrong("it cannot be read"))?;
@@ -48,7 +62,7 @@ pub(crate) fn get(url: &str, path: &str) -> Result<Value, ClientError> {
     let runtime = runtime.map_err(|error| unreachable(error.to_string()))?;
     let answer = runtime.block_on(async {
         // The deadline of a foreground command.
-        tokio::time::timeout(DEADLINE, fetch(uri)).await
+        tokio::time::timeout(DEADLINE, fetch(method, uri)).await
     });
     let (status, body) = match answer {
         Err(_) => return Err(unreachable(format!("no answer within {} s", DEADLINE.as_secs()))),
@@ -60,9 +74,14 @@ pub(crate) fn get(url: &str, path: &str) -> Result<Value, ClientError> {
         (200, Ok(document)) => Ok(document),
         (200, Err(error)) => Err(ClientError::NotLowtide { url: url.to_owned(), why: error.to_string() }),
         (status, document) => {
-            let detail = document.ok().and_then(|problem| Some(problem.get("detail")?.as_str()?.to_owned()));
-            match detail {
-                Some(detail) => Err(ClientError::Refused { url: url.to_owned(), status, detail }),
+            let problem = document.unwrap_or_default();
+            let word = |name: &str| problem.get(name).and_then(Value::as_str);
+            match word("detail") {
+                Some(detail) => {
+                    let detail = clean(detail, DETAIL_BYTES_MAX).into_owned();
+                    let code = word("code").unwrap_or_default().to_owned();
+                    Err(ClientError::Refused { url: url.to_owned(), status, code, detail })
+                }
                 None => {
                     Err(ClientError::NotLowtide { url: url.to_owned(), why: format!("it answered {status}") })
                 }
@@ -71,9 +90,11 @@ pub(crate) fn get(url: &str, path: &str) -> Result<Value, ClientError> {
     }
 }
 
-async fn fetch(uri: hyper::Uri) -> Result<(u16, Bytes), String> {
+async fn fetch(method: Method, uri: hyper::Uri) -> Result<(u16, Bytes), String> {
     let client = Client::builder(TokioExecutor::new()).build_http::<Empty<Bytes>>();
-    let response = client.get(uri).await.map_err(|error| chain(&error))?;
+    let mut request = hyper::Request::new(Empty::new());
+    (*request.method_mut(), *request.uri_mut()) = (method, uri);
+    let response = client.request(request).await.map_err(|error| chain(&error))?;
     let status = response.status().as_u16();
     let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
     Ok((status, body.map_err(|error| error.to_string())?.to_bytes()))

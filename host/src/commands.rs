@@ -1,5 +1,6 @@
 //! One module a command. A command prints, and answers with how it ended.
 
+pub(crate) mod addon;
 pub(crate) mod check;
 pub(crate) mod config;
 pub(crate) mod doctor;

@@ -7,6 +7,7 @@
 //! To add a key: a field with a doc comment and a range, its default, and `x-reload` if SIGHUP applies it. Then
 //! regenerate `docs/reference`.
 
+mod addon;
 mod changes;
 mod check;
 mod document;
@@ -19,15 +20,17 @@ mod quiet;
 mod tests;
 mod value;
 
+pub use addon::{Addon, Grants, Leases, Priority, SETTINGS_MAX, SETTING_NAME_BYTES_MAX, SettingValue, host_configs};
 pub use changes::{Change, changes};
 pub use document::{json_schema, reference_markdown, sample_toml};
 pub use error::{ConfigError, ErrorKind, Origin, Position};
-pub use keys::{Format, Key, Kind, keys};
+pub use keys::{Format, Key, Kind, addon_keys, keys};
 pub use load::{FlagOverride, Loaded, Sources, load};
 pub use quiet::{QuietConfig, Signal, Signals};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
@@ -46,6 +49,12 @@ pub const TEXT_BYTES_MAX: usize = 4_096;
 /// Errors reported at once; a file with more is not a configuration.
 pub const ERRORS_MAX: usize = 100;
 
+/// Where compiled addons are kept, in the data folder.
+pub const ADDON_CACHE_DIR: &str = "addon-cache";
+
+/// Where it is kept which addons were switched off while the daemon ran, in the data folder.
+pub const ADDONS_DISABLED_FILE: &str = "addons-disabled";
+
 /// The whole configuration. Every key has a default, so an empty file is a valid one.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -56,6 +65,9 @@ pub struct Config {
     pub storage: Storage,
     /// Where addons are looked for.
     pub addons: Addons,
+    /// What single addons may do and how they are set, by id. In files only: variables and flags do not reach here.
+    #[schemars(extend("x-reload" = true, "propertyNames" = { "pattern": "^[a-z0-9][a-z0-9-]{0,63}$" }))]
+    pub addon: BTreeMap<String, Addon>,
     /// What is logged, and how.
     pub log: Log,
     /// What is measured, from where and how often. Intervals are rounded up to whole ticks.

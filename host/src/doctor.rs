@@ -3,6 +3,7 @@
 //!
 //! A check is one function that returns one [`Finding`] with a stable name; add it to [`examine`].
 
+mod addons;
 mod data;
 mod mounts;
 #[cfg(test)]
@@ -34,6 +35,8 @@ pub struct DoctorInput {
     pub root_dir: PathBuf,
     /// The data folder; `None` when the configuration does not tell.
     pub data_dir: Option<PathBuf>,
+    /// The addons folder; `None` when the configuration does not tell.
+    pub addons_dir: Option<PathBuf>,
     /// How many mistakes the configuration has, and the first of them.
     pub config: Result<(), ConfigTrouble>,
     /// The effective user.
@@ -110,6 +113,8 @@ pub fn examine(input: &DoctorInput) -> Vec<Finding> {
     if let Some(data_dir) = &input.data_dir {
         findings.extend(data::examine(data_dir, input.effective_uid, &mounts));
     }
+    findings.extend(input.addons_dir.as_deref().map(addons::folder));
+    findings.extend(input.data_dir.as_deref().map(|data_dir| addons::cache(data_dir, input.effective_uid)));
     findings
 }
 

@@ -4,9 +4,12 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool talks to its terminal")]
 #![allow(clippy::disallowed_methods, reason = "reads the clock only to print how long a step took")]
 
+mod addons;
 mod bench;
 mod ci;
+mod debian;
 mod generate;
+mod guests;
 mod project;
 mod run;
 mod test;
@@ -29,9 +32,10 @@ The project's commands. Needed: Rust, a C compiler, this clone.
   cargo xtask sim [--seed N]      simulations of the decisions, with one seed or the fixed list
   cargo xtask fuzz [--iterations N]   seeded mutation tests, N inputs each
   cargo xtask soak                the slow suite
+  cargo xtask guest-tools         install what builds addons from source and say where it is (-- COMMAND: start it then)
   cargo xtask bench [NAMES]       benchmarks, all or those named
 
-Environment: LOWTIDE_LISTEN (address for run), LOWTIDE_TOOLS_DIR (where tools for tests are kept; target/tools
+Environment: LOWTIDE_LISTEN (address for run), LOWTIDE_TOOLS_DIR (where tools are kept; target/tools
 otherwise), LOWTIDE_ADVISORY_DB (a folder with advisory databases for deny), CI (a missing tool then fails the tests
 instead of skipping them).";
 
@@ -63,6 +67,7 @@ fn dispatch(arguments: &[String]) -> Result<()> {
         "sim" => test::sim(&project, number(rest, "--seed")?),
         "fuzz" => test::fuzz(&project, number(rest, "--iterations")?),
         "soak" => test::soak(&project, after_dashes(rest)),
+        "guest-tools" => guests::run(&project, after_dashes(rest)),
         "bench" => bench::run(&project, after_dashes(rest)),
         "help" | "--help" | "-h" => {
             println!("{HELP}");

@@ -1,8 +1,10 @@
-//! `cargo xtask run`: builds the daemon as it is released and becomes it. Data stays in `.lowtide/` of the checkout, which
-//! git ignores.
+//! `cargo xtask run`: builds the daemon as it is released and the example addons, and becomes the daemon. Data and addons stay in
+//! `.lowtide/` of the checkout, which git ignores.
 
 use crate::project::{self, Project};
+use crate::{addons, guests};
 use anyhow::{Context as _, Result};
+use std::path::Path;
 
 const LISTEN: &str = "127.0.0.1:4270";
 
@@ -10,7 +12,14 @@ const LISTEN: &str = "127.0.0.1:4270";
 pub(crate) fn run(project: &Project, extra: &[String]) -> Result<()> {
     project::run(&mut project.cargo(["build", "--release", "--locked", "-p", "lowtide"]))?;
     let folders = [("--data-dir", ".lowtide/data"), ("--addons-dir", ".lowtide/addons")];
-    let mut daemon = project.command(project.built("release", "lowtide"));
+    let program = project.built("release", "lowtide");
+    if value_of(extra, "--addons-dir").is_none()
+        && let Err(error) = place_examples(project, &program)
+    {
+        // The daemon is of use without them, and who only wants to look should not need their compilers.
+        eprintln!("warning: the daemon starts without the example addons: {error:#}");
+    }
+    let mut daemon = project.command(program);
     daemon.arg("serve");
     let listen = match value_of(extra, "--listen") {
         Some(address) => address.to_owned(),
@@ -37,6 +46,29 @@ pub(crate) fn run(project: &Project, extra: &[String]) -> Result<()> {
         println!("  curl -s http://{listen}/metrics");
     }
     project::become_command(&mut daemon)
+}
+
+/// Builds the example addons and puts those that are new or were built anew into the folder that the daemon watches. What lies there
+/// besides is left alone.
+fn place_examples(project: &Project, program: &Path) -> Result<()> {
+    let tools = guests::toolchain(project)?;
+    let built = addons::examples(project, &tools, program)?;
+    let folder = project.root.join(".lowtide/addons");
+    for entry in std::fs::read_dir(&built)?.flatten() {
+        let name = entry.file_name();
+        let place = folder.join(&name);
+        std::fs::create_dir_all(&place).with_context(|| format!("create {}", place.display()))?;
+        for file in std::fs::read_dir(entry.path())?.flatten() {
+            let (from, to) = (file.path(), place.join(file.file_name()));
+            if std::fs::read(&from).ok() != std::fs::read(&to).ok() {
+                // Beside it and renamed, so that a running daemon never sees half of it.
+                let part = to.with_extension("part");
+                std::fs::copy(&from, &part).with_context(|| format!("copy {}", from.display()))?;
+                std::fs::rename(&part, &to)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The value of `--flag value` or `--flag=value`, if it is there.

@@ -2,11 +2,12 @@
 //! cargo-nextest if it is there and with `cargo test` if not.
 //!
 //! What tests are told, all through the environment: `LOWTIDE_TEST_BIN` (the daemon to start), `LOWTIDE_TEST_PROMTOOL`,
-//! `LOWTIDE_TEST_PROMETHEUS`, `LOWTIDE_TEST_PYTHON` (a Python with psutil), and `LOWTIDE_TEST_SKIP` (names of those that
+//! `LOWTIDE_TEST_PROMETHEUS`, `LOWTIDE_TEST_PYTHON` (a Python with psutil), `LOWTIDE_TEST_ADDONS` (a folder with built guests), and
+//! `LOWTIDE_TEST_SKIP` (names of those that
 //! this machine cannot have). `LOWTIDE_SIM_SEEDS` and `LOWTIDE_FUZZ_ITERATIONS` say how much, `LOWTIDE_SOAK=1` how long.
 
 use crate::project::{self, Project, in_ci};
-use crate::tools;
+use crate::{addons, guests, tools};
 use anyhow::{Result, bail};
 use std::path::PathBuf;
 use std::process::Command;
@@ -19,8 +20,9 @@ const FUZZ_ITERATIONS: u64 = 20_000;
 
 /// Everything: doc tests, then all other tests. The runner's own closing line comes last.
 pub(crate) fn all(project: &Project, arguments: &[String]) -> Result<()> {
-    let peers = Peers::get(project)?;
+    let mut peers = Peers::get(project)?;
     build(project)?;
+    peers.add_addons(project)?;
     if arguments.is_empty() {
         let mut documents = project.cargo(["test", "--workspace", "--locked", "--doc", "--quiet"]);
         project::run(&mut documents)?;
@@ -57,8 +59,9 @@ pub(crate) fn fuzz(project: &Project, iterations: Option<u64>) -> Result<()> {
 
 /// The slow suite. Its tests return at once unless they are called from here.
 pub(crate) fn soak(project: &Project, arguments: &[String]) -> Result<()> {
-    let peers = Peers::get(project)?;
+    let mut peers = Peers::get(project)?;
     build(project)?;
+    peers.add_addons(project)?;
     let mut runner = Runner::integration(project, "soak::");
     runner.command.args(arguments).env("LOWTIDE_SOAK", "1");
     if runner.nextest {
@@ -153,6 +156,26 @@ impl Peers {
         }
         peers.remind();
         Ok(peers)
+    }
+
+    /// Builds the guests of this repository. Where a language cannot be had its addons are missing, and the tests that need them
+    /// are skipped, which CI does not allow.
+    fn add_addons(&mut self, project: &Project) -> Result<()> {
+        let daemon = project.built("debug", "lowtide");
+        let built = guests::toolchain(project).and_then(|tools| {
+            addons::examples(project, &tools, &daemon)?;
+            addons::fixtures(project, &tools, &daemon)
+        });
+        match built {
+            Ok(folder) => self.found.push(("addons", folder)),
+            Err(error) if in_ci() => return Err(error),
+            Err(error) => {
+                eprintln!("warning: no built addons: {error:#}");
+                self.missing.push("addons");
+                self.remind();
+            }
+        }
+        Ok(())
     }
 
     fn remind(&self) {

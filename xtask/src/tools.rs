@@ -1,6 +1,7 @@
 //! The programs that tests and checks need besides Rust. They are put into `target/tools` and need no root: a Debian
 //! package is downloaded and unpacked, not installed, so nothing on the machine changes and no service starts.
 
+use crate::debian;
 use crate::project::{self, Project, run_quietly};
 use anyhow::{Context as _, Result, bail};
 use std::path::{Path, PathBuf};
@@ -13,7 +14,7 @@ const PSUTIL: &str = "psutil==7.2.2";
 const CARGO_DENY: &str = "0.20.2";
 
 /// Where tools are kept. The variable lets many clones of one machine share them.
-fn folder(project: &Project) -> Result<PathBuf> {
+pub(crate) fn folder(project: &Project) -> Result<PathBuf> {
     let folder = match std::env::var_os("LOWTIDE_TOOLS_DIR") {
         Some(folder) => std::path::absolute(folder)?,
         None => project.target.join("tools"),
@@ -33,7 +34,7 @@ pub(crate) fn from_prometheus(project: &Project, program: &str) -> Result<PathBu
         // A half-unpacked folder must not look like a whole one: unpack beside it and rename.
         let part = place.with_extension("part");
         clear(&part)?;
-        unpack_debian_package("prometheus", &part)?;
+        debian::unpack(&["prometheus"], false, &part)?;
         clear(&place)?;
         std::fs::rename(part.join("unpacked/usr/bin"), &place)?;
         clear(&part)?;
@@ -44,25 +45,29 @@ pub(crate) fn from_prometheus(project: &Project, program: &str) -> Result<PathBu
 
 /// A Python that has psutil.
 pub(crate) fn python(project: &Project) -> Result<PathBuf> {
-    let place = folder(project)?.join("venv");
+    python_with(&folder(project)?.join("venv"), PSUTIL, "psutil")
+}
+
+/// A Python in `place` that has one package of a pinned version, and can import its module.
+pub(crate) fn python_with(place: &Path, package: &str, module: &str) -> Result<PathBuf> {
     let file = place.join("bin/python");
-    if has_psutil(&file) {
+    if can_import(&file, package, module) {
         return Ok(file);
     }
-    println!("installing {PSUTIL} into {}", place.display());
-    clear(&place)?;
-    let pip = ["-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check", PSUTIL];
-    if run_quietly(Command::new("python3").args(["-m", "venv"]).arg(&place)).is_ok() {
+    println!("installing {package} into {}", place.display());
+    clear(place)?;
+    let pip = ["-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check", package];
+    if run_quietly(Command::new("python3").args(["-m", "venv"]).arg(place)).is_ok() {
         run_quietly(Command::new(&file).args(pip))?;
     } else {
         // Debian splits ensurepip off: without it, a plain folder of packages and a two-line starter do.
-        clear(&place)?;
+        clear(place)?;
         let packages = place.join("packages");
         run_quietly(Command::new("python3").args(pip).arg("--target").arg(&packages))?;
         write_starter(&file, &packages)?;
     }
-    if !has_psutil(&file) {
-        bail!("{} cannot import psutil", file.display());
+    if !can_import(&file, package, module) {
+        bail!("{} cannot import {module}", file.display());
     }
     Ok(file)
 }
@@ -86,60 +91,12 @@ pub(crate) fn cargo_deny(project: &Project) -> Result<PathBuf> {
     Ok(file)
 }
 
-fn has_psutil(python: &Path) -> bool {
-    let version = PSUTIL.rsplit('=').next().unwrap_or_default();
-    let line = format!("import psutil; assert psutil.__version__ == '{version}'");
+fn can_import(python: &Path, package: &str, module: &str) -> bool {
+    let Some((name, version)) = package.split_once("==") else { return false };
+    let line = format!(
+        "import {module}; from importlib.metadata import version; assert version('{name}') == '{version}'"
+    );
     python.is_file() && run_quietly(Command::new(python).args(["-c", &line])).is_ok()
-}
-
-/// Downloads a package with apt-get and unpacks it into `place/unpacked`.
-fn unpack_debian_package(package: &str, place: &Path) -> Result<()> {
-    if project::on_path("apt-get").is_none() || project::on_path("dpkg-deb").is_none() {
-        bail!("no {package} on the search path, and no apt-get to fetch it; install {package} by hand");
-    }
-    println!("unpacking Debian's package {package}");
-    std::fs::create_dir_all(place.join("lists/partial"))?;
-    std::fs::create_dir_all(place.join("cache/archives/partial"))?;
-    // apt-get's own lists may be missing or too old to name a file that still exists; then lists of our own are fetched.
-    if let Err(stale) = run_quietly(apt_get(place).args(["download", package])) {
-        let own = [
-            "-o".to_owned(),
-            format!("Dir::State::Lists={}", place.join("lists").display()),
-            "-o".to_owned(),
-            format!("Dir::Cache={}", place.join("cache").display()),
-            "-o".to_owned(),
-            "Debug::NoLocking=1".to_owned(),
-        ];
-        run_quietly(apt_get(place).args(&own).arg("update")).with_context(|| format!("after {stale:#}"))?;
-        run_quietly(apt_get(place).args(&own).args(["download", package]))?;
-    }
-    let file = std::fs::read_dir(place)?
-        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
-        .find(|path| path.extension().is_some_and(|extension| extension == "deb"))
-        .with_context(|| format!("apt-get left no {package} package"))?;
-    run_quietly(Command::new("dpkg-deb").arg("-x").arg(file).arg(place.join("unpacked")))?;
-    Ok(())
-}
-
-fn apt_get(place: &Path) -> Command {
-    let mut command = Command::new("apt-get");
-    // As root, apt-get would download as another user, who cannot write here.
-    command.current_dir(place).env("DEBIAN_FRONTEND", "noninteractive").arg("-qq");
-    if owner_is_root(place) {
-        command.args(["-o", "APT::Sandbox::User=root"]);
-    }
-    command
-}
-
-#[cfg(unix)]
-fn owner_is_root(folder: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt as _;
-    folder.metadata().is_ok_and(|metadata| metadata.uid() == 0)
-}
-
-#[cfg(not(unix))]
-fn owner_is_root(_folder: &Path) -> bool {
-    false
 }
 
 #[cfg(unix)]
@@ -157,9 +114,13 @@ fn write_starter(_file: &Path, _packages: &Path) -> Result<()> {
     bail!("python3 -m venv does not work here")
 }
 
-fn clear(folder: &Path) -> Result<()> {
-    if folder.exists() {
-        std::fs::remove_dir_all(folder).with_context(|| format!("clear {}", folder.display()))?;
+/// Removes a file, or a folder with all that is in it, if it is there.
+pub(crate) fn clear(place: &Path) -> Result<()> {
+    let removed = if place.is_dir() { std::fs::remove_dir_all(place) } else { std::fs::remove_file(place) };
+    match removed {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("clear {}", place.display()))
+        }
+        _ => Ok(()),
     }
-    Ok(())
 }

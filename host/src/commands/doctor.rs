@@ -1,14 +1,18 @@
 //! `lowtide doctor`: what makes the answers worse on this machine, each with a fix, and whether the daemon answers.
 
+use super::addon::text as clean_text;
 use super::output::{out, pretty};
 use crate::cli::DoctorArgs;
 use crate::client;
 use crate::config::{self, Config, Sources};
 use crate::doctor::{ConfigTrouble, DoctorInput, Finding, FindingLevel, examine};
 use crate::exit::Exit;
-use lowtide_collectors::clock;
-use serde_json::json;
+use lowtide_clock as clock;
+use serde_json::{Value, json};
 use std::fmt::Write as _;
+
+/// Addons that are named; the list has all.
+const ADDONS_SHOWN_MAX: usize = 10;
 
 pub(crate) fn run(args: &DoctorArgs) -> Exit {
     let loaded = config::load(&Sources::from_process(args.config.file.clone(), Vec::new()));
@@ -19,6 +23,7 @@ pub(crate) fn run(args: &DoctorArgs) -> Exit {
         sys_dir: config.collectors.sys_dir.clone(),
         root_dir: config.collectors.root_dir.clone(),
         data_dir: loaded.as_ref().ok().map(|loaded| loaded.data_dir.clone()),
+        addons_dir: loaded.as_ref().ok().map(|loaded| loaded.addons_dir.clone()),
         config: loaded.as_ref().map(drop).map_err(|errors| ConfigTrouble {
             mistakes: errors.len(),
             first: errors.first().map(ToString::to_string).unwrap_or_default(),
@@ -27,6 +32,7 @@ pub(crate) fn run(args: &DoctorArgs) -> Exit {
         wall: clock::now().wall,
     });
     findings.push(daemon(args.client.url()));
+    findings.extend(addons(args.client.url()));
     let worst = findings.iter().map(|finding| finding.level).max().unwrap_or(FindingLevel::Ok);
     if args.client.json {
         out(&pretty(&json!({ "status": worst, "findings": findings })));
@@ -39,7 +45,7 @@ pub(crate) fn run(args: &DoctorArgs) -> Exit {
 fn daemon(url: &str) -> Finding {
     let (level, message, fix) = match client::get(url, "/api/system-stats/health") {
         Ok(health) => {
-            let status = health.get("status").and_then(serde_json::Value::as_str).unwrap_or("?").to_owned();
+            let status = health.get("status").and_then(Value::as_str).unwrap_or("?").to_owned();
             let level = if status == "ok" { FindingLevel::Ok } else { FindingLevel::Warn };
             let fix = (status != "ok").then(|| "lowtide status".to_owned());
             (level, format!("the daemon at {url} answers and says {status}"), fix)
@@ -47,6 +53,29 @@ fn daemon(url: &str) -> Finding {
         Err(error) => (FindingLevel::Warn, error.to_string(), Some("lowtide serve".to_owned())),
     };
     Finding { check: "daemon", level, message, fix }
+}
+
+/// The addons that do not run; nothing when no daemon tells.
+fn addons(url: &str) -> Option<Finding> {
+    let list = client::get(url, "/api/addons").ok()?;
+    let addons = list.get("addons")?.as_array()?;
+    let word = |addon: &Value, pointer: &str| clean_text(addon, pointer).unwrap_or_else(|| "?".to_owned());
+    let unwell: Vec<String> = addons
+        .iter()
+        .filter(|addon| {
+            let state = addon.get("state").and_then(Value::as_str).unwrap_or_default();
+            ["refused", "quarantined", "backing_off"].contains(&state)
+        })
+        .map(|addon| format!("{} ({}: {})", word(addon, "/id"), word(addon, "/state"), word(addon, "/problem/text")))
+        .collect();
+    let (level, message, fix) = if unwell.is_empty() {
+        (FindingLevel::Ok, format!("{} addons, all well or switched off", addons.len()), None)
+    } else {
+        let shown = unwell.iter().take(ADDONS_SHOWN_MAX).cloned().collect::<Vec<_>>().join("; ");
+        let message = format!("{} of {} addons do not run: {shown}", unwell.len(), addons.len());
+        (FindingLevel::Warn, message, Some("lowtide addon list".to_owned()))
+    };
+    Some(Finding { check: "addons", level, message, fix })
 }
 
 fn describe(findings: &[Finding]) -> String {

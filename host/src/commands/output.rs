@@ -4,9 +4,14 @@ use std::io::Write as _;
 
 /// Writes text to stdout.
 pub(crate) fn out(text: &str) {
-    let mut stdout = std::io::stdout().lock();
     // Whoever closed the pipe does not want to hear about it.
-    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    let _ = still_out(text);
+}
+
+/// Writes text to stdout; false when nobody reads it, for commands that would go on printing.
+pub(crate) fn still_out(text: &str) -> bool {
+    let mut stdout = std::io::stdout().lock();
+    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).is_ok()
 }
 
 /// Writes one line to stderr, with the program's name before it.

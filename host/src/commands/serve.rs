@@ -6,10 +6,12 @@ mod reload;
 use super::config::load;
 use super::output::{complain, out};
 use crate::cli::ServeArgs;
-use crate::config::{Config, FlagOverride, Loaded, Sources};
+use crate::config::{ADDON_CACHE_DIR, ADDONS_DISABLED_FILE, Config, FlagOverride, Loaded, Sources, host_configs};
 use crate::exit::Exit;
 use crate::{logging, port_holder};
-use lowtide_app::{App, Hooks, Settings};
+use lowtide_addons::HostConfig;
+use lowtide_addons::compile::CompileCommand;
+use lowtide_app::{AddonSettings, App, Hooks, Settings};
 use lowtide_collectors::{ApiMeter, CollectConfig};
 use lowtide_core::state::HostState;
 use sd_notify::NotifyState;
@@ -63,7 +65,6 @@ fn start(sources: &Sources, loaded: &Loaded) -> Result<(), Exit> {
         complain(&error.to_string());
         error.exit()
     })?;
-    folder::warn_of_addons(&loaded.addons_dir);
     let listeners = bind(config)?;
 
     let workers = std::thread::available_parallelism().map_or(1, usize::from).min(WORKERS_MAX);
@@ -73,7 +74,11 @@ fn start(sources: &Sources, loaded: &Loaded) -> Result<(), Exit> {
         .enable_all()
         .build();
     let runtime = runtime.map_err(|error| failed("cannot start the runtime", &error))?;
-    let settings = Settings { collect: collect_config(loaded), quiet: config.quiet.to_core() };
+    let settings = Settings {
+        collect: collect_config(loaded),
+        quiet: config.quiet.to_core(),
+        addons: Some(addon_settings(loaded)),
+    };
     let tick = settings.collect.tick;
     let meter = Arc::new(ApiMeter::new(lowtide_api::ROUTES));
     // Before the first line: who has read it may send a signal.
@@ -197,6 +202,22 @@ fn collect_config(loaded: &Loaded) -> CollectConfig {
     }
 }
 
+fn addon_settings(loaded: &Loaded) -> AddonSettings {
+    // Not below the addons folder, which by default is in the data folder too: whatever lies there is taken for an addon.
+    AddonSettings {
+        host: HostConfig {
+            folder: loaded.addons_dir.clone(),
+            cache_dir: loaded.data_dir.join(ADDON_CACHE_DIR),
+            disabled_file: loaded.data_dir.join(ADDONS_DISABLED_FILE),
+            proc_dir: loaded.config.collectors.proc_dir.clone(),
+            sys_dir: loaded.config.collectors.sys_dir.clone(),
+            compile: CompileCommand::default(),
+            addons: host_configs(&loaded.config.addon),
+        },
+        store_file: loaded.data_dir.join("lowtide.db"),
+    }
+}
+
 /// What the tick loop tells systemd: it is alive, and how it judges. Said from the loop itself, so that a loop that stands
 /// still is seen.
 fn hooks(tick: Duration) -> Hooks {
@@ -263,7 +284,12 @@ impl Signals {
                         Ok(usec) => notify(&[NotifyState::Reloading, usec]),
                         Err(error) => tracing::debug!(%error, "no time to tell systemd"),
                     }
-                    reloader.reload();
+                    tokio::select! {
+                        () = reloader.reload() => {}
+                        // Addons that are started anew may take their time; who stops the daemon need not wait for that.
+                        _ = self.terminate.recv() => return,
+                        _ = self.interrupt.recv() => return,
+                    }
                     notify(&[NotifyState::Ready]);
                 }
             }

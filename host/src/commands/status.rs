@@ -26,6 +26,10 @@ pub(crate) fn fail(error: &ClientError, as_json: bool) -> Exit {
     let (exit, code) = match error {
         ClientError::Address { .. } => (Exit::Usage, "wrong_address"),
         ClientError::Unreachable { .. } => (Exit::Unavailable, "unreachable"),
+        ClientError::Refused { code, .. } if code == "no_such_addon" => (Exit::Usage, "no_such_addon"),
+        ClientError::Refused { code, .. } if code == "addon_configured_off" => {
+            (Exit::Config, "addon_configured_off")
+        }
         ClientError::Refused { .. } => (Exit::Unavailable, "refused"),
         ClientError::NotLowtide { .. } => (Exit::Protocol, "not_lowtide"),
     };

@@ -4,6 +4,7 @@
 use super::Config;
 use super::keys::{keys, leaves};
 use serde::Serialize;
+use std::collections::BTreeSet;
 
 /// A key whose value changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -14,10 +15,23 @@ pub struct Change {
     pub reloadable: bool,
 }
 
-/// Every key that differs, in the order of the reference.
+/// Every key that differs, in the order of the reference; then those of single addons, by name, which SIGHUP always applies.
 #[must_use]
 pub fn changes(old: &Config, new: &Config) -> Vec<Change> {
-    let (old, new) = (leaves(old), leaves(new));
+    let ids: BTreeSet<&String> = old.addon.keys().chain(new.addon.keys()).collect();
+    let (old, new) = (leaves(&with_all(old, &ids)), leaves(&with_all(new, &ids)));
     let changed = keys().iter().filter(|key| old.get(&key.name) != new.get(&key.name));
-    changed.map(|key| Change { key: key.name.clone(), reloadable: key.reloadable }).collect()
+    let changed = changed.map(|key| Change { key: key.name.clone(), reloadable: key.reloadable });
+    let names: BTreeSet<&String> = old.keys().chain(new.keys()).filter(|name| name.starts_with("addon.")).collect();
+    let addons = names.into_iter().filter(|name| old.get(*name) != new.get(*name));
+    changed.chain(addons.map(|name| Change { key: name.clone(), reloadable: true })).collect()
+}
+
+/// The same configuration with a section for each of these addons: no section means the defaults.
+fn with_all(config: &Config, ids: &BTreeSet<&String>) -> Config {
+    let mut config = config.clone();
+    for id in ids {
+        config.addon.entry((*id).clone()).or_default();
+    }
+    config
 }

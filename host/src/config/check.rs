@@ -13,6 +13,7 @@ pub(super) fn cross_check(
     broken: &[String],
 ) -> Vec<ConfigError> {
     let mut found = same_address_twice(config, origins, broken);
+    found.extend(leases_without_units(config, origins, broken));
     for (def, signal) in config.quiet.signals.all() {
         let section = format!("quiet.signals.{}", def.name);
         let set = signal
@@ -42,6 +43,22 @@ pub(super) fn cross_check(
         }
     }
     found
+}
+
+/// A priority alone grants nothing, and is never what was meant.
+fn leases_without_units(
+    config: &Config,
+    origins: &BTreeMap<String, Origin>,
+    broken: &[String],
+) -> Vec<ConfigError> {
+    let one = |id: &String| {
+        let section = format!("addon.{id}.grants.leases");
+        let (units, priority) = (format!("{section}.max_units"), format!("{section}.max_priority"));
+        let origin = origins.get(&priority).filter(|_| !origins.contains_key(&units) && !broken.contains(&units))?;
+        let message = "is granted without max_units, say how many units its leases may take";
+        Some(Mistake::new(ErrorKind::Conflict, message).at(origin.clone(), priority))
+    };
+    config.addon.keys().filter_map(one).collect()
 }
 
 fn same_address_twice(

@@ -1,7 +1,7 @@
 //! The documents that are made from the table of keys: reference page, sample file, JSON schema. `xtask gen` writes them to
 //! `docs/reference`, `lowtide config default` prints the sample. Nothing here is written by hand twice.
 
-use super::keys::{Format, Key, Kind, schema, table};
+use super::keys::{ANY_ID, Format, Key, Kind, Section, addon_table, schema, table};
 use serde_json::{Map, Value, json};
 use std::collections::HashSet;
 use std::fmt::Write;
@@ -19,13 +19,12 @@ pub fn reference_markdown() -> String {
          `$CONFIGURATION_DIRECTORY`, in `/etc/lowtide` for root, or in `$XDG_CONFIG_HOME/lowtide` or `~/.config/lowtide`); \
          `conf.d/*.toml` beside it, by name; environment variables; flags. Lists are replaced as a whole. In a variable the \
          entries of a list are separated by commas. An unknown key is an error. `lowtide config check` shows every mistake \
-         with file, line and column.\n\n\
+         with file, line and column. What is under `[addon.ID]` is set in files only.\n\n\
          \"Live\" means that SIGHUP applies a change; the others take a restart. The word `none` (in a file: `\"none\"`) \
          takes away an optional number.\n",
     );
-    for section in &table().sections {
+    for (section, keys) in sections() {
         let _ = write!(page, "\n## [{}]\n\n{}\n", section.name, section.doc);
-        let keys: Vec<&Key> = table().keys.iter().filter(|key| key.section() == section.name).collect();
         if keys.is_empty() {
             continue;
         }
@@ -42,7 +41,7 @@ pub fn reference_markdown() -> String {
                 values(key),
                 default,
                 if key.reloadable { "live" } else { "restart" }.to_owned(),
-                format!("`{}`", key.variable()),
+                if is_of_an_addon(key) { "none".to_owned() } else { format!("`{}`", key.variable()) },
                 key.doc.clone(),
             ];
             let cells = cells.map(|cell| cell.replace('|', "\\|"));
@@ -62,14 +61,15 @@ pub fn sample_toml() -> String {
     );
     // The signals share their keys: what is said once need not be said fourteen times.
     let mut said = HashSet::new();
-    for section in &table().sections {
+    for (section, keys) in sections() {
         sample.push('\n');
         comment(&mut sample, &section.doc);
-        let keys: Vec<&Key> = table().keys.iter().filter(|key| key.section() == section.name).collect();
         if keys.is_empty() {
             continue;
         }
-        let _ = writeln!(sample, "[{}]", section.name);
+        // An id that stands for any: a section without a value changes nothing.
+        let name = section.name.replace(&format!("addon.{ANY_ID}"), "addon.example");
+        let _ = writeln!(sample, "[{name}]");
         for key in keys {
             let change = if key.reloadable { "live" } else { "restart" };
             let text = format!("{} ({}; {change})", key.doc, values(key).replace('`', ""));
@@ -89,6 +89,24 @@ pub fn sample_toml() -> String {
     sample
 }
 
+/// Every section with its keys, in the order of the types, those of single addons in their place.
+fn sections() -> impl Iterator<Item = (&'static Section, Vec<&'static Key>)> {
+    let below = |section: &'static Section| {
+        let addons: &[Section] = if section.name == "addon" { &addon_table().sections } else { &[] };
+        std::iter::once(section).chain(addons)
+    };
+    let keys = |section: &Section| {
+        let all = table().keys.iter().chain(&addon_table().keys);
+        all.filter(|key| key.section() == section.name).collect()
+    };
+    table().sections.iter().flat_map(below).map(move |section| (section, keys(section)))
+}
+
+/// Whether the key is set for single addons, and so in files only.
+fn is_of_an_addon(key: &Key) -> bool {
+    key.section().starts_with("addon.")
+}
+
 /// The JSON schema of a configuration file, for editors. The extra words that only this program reads are left out.
 #[must_use]
 pub fn json_schema() -> String {
@@ -102,7 +120,7 @@ pub fn json_schema() -> String {
 
 /// schemars writes the default of a section at the place where it is used, whole; editors look for it at each key.
 fn put_defaults(root: &mut Value) {
-    for key in &table().keys {
+    for key in table().keys.iter().chain(&addon_table().keys) {
         let Some(property) = property_mut(root, &key.name) else { continue };
         match &key.default {
             Value::Null => property.remove("default"),
@@ -113,7 +131,8 @@ fn put_defaults(root: &mut Value) {
             let range: Map<_, _> =
                 ["minimum", "maximum"].iter().filter_map(|n| property.remove_entry(*n)).collect();
             let mut number = range;
-            number.insert("type".to_owned(), json!("number"));
+            let kind = if matches!(key.kind, Kind::Integer { .. }) { "integer" } else { "number" };
+            number.insert("type".to_owned(), json!(kind));
             property.remove("type");
             property.remove("format");
             property.insert("anyOf".to_owned(), json!([number, { "const": "none" }]));
@@ -130,7 +149,10 @@ fn property_mut<'a>(root: &'a mut Value, key: &str) -> Option<&'a mut Map<String
         if let Some(target) = at.get("$ref").and_then(Value::as_str) {
             pointer = target.trim_start_matches('#').to_owned();
         }
-        pointer = format!("{pointer}/properties/{word}");
+        pointer = match word {
+            ANY_ID => format!("{pointer}/additionalProperties"),
+            word => format!("{pointer}/properties/{word}"),
+        };
     }
     root.pointer_mut(&pointer)?.as_object_mut()
 }
@@ -179,6 +201,8 @@ fn text_form(format: Option<Format>) -> &'static str {
         Some(Format::LoopbackAddress) => "loopback address with port",
         Some(Format::Glob) => "glob",
         Some(Format::AbsolutePath) => "absolute path",
+        Some(Format::HttpRule) => "method and origin",
+        Some(Format::DataRule) => "path or address",
     }
 }
 

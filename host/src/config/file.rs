@@ -2,9 +2,10 @@
 //! their places, and every mistake with its own; it never stops at the first and never merges.
 
 use super::error::{ConfigError, ErrorKind, Mistake, Origin, Position};
-use super::keys::Table;
-use super::value::{from_toml, nearest, quoted};
-use super::{ERRORS_MAX, FILE_BYTES_MAX};
+use super::keys::{ANY_ID, Table, addon_table};
+use super::value::{from_toml, nearest, quoted, setting_from_toml, Found};
+use super::{ERRORS_MAX, FILE_BYTES_MAX, SETTING_NAME_BYTES_MAX, SETTINGS_MAX};
+use lowtide_addons::id::AddonId;
 use serde_json::Value;
 use std::fs::File;
 use std::io::{self, Read};
@@ -12,7 +13,7 @@ use std::ops::Range;
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeString, DeTable, DeValue};
 
 /// A value for a key, and where it was written.
 #[derive(Clone, Debug)]
@@ -77,7 +78,7 @@ pub(super) fn walk(path: &Path, text: &str, table: &Table) -> (Vec<Setting>, Vec
     let mut walk = Walk { path, text, table, settings: Vec::new(), errors: Vec::new() };
     let (document, faults) = DeTable::parse_recoverable(text);
     if faults.is_empty() {
-        walk.section("", document.get_ref());
+        walk.section(table, "", "", document.get_ref());
     }
     // With a broken syntax the rest is guesswork: a missing quote would make a dozen keys wrong.
     for fault in faults.iter().take(ERRORS_MAX) {
@@ -97,47 +98,122 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    fn section(&mut self, section: &str, fields: &DeTable<'_>) {
-        let mut fields: Vec<_> = fields.iter().collect();
-        // The parser sorts by name; people read from the top.
-        fields.sort_by_key(|(name, _)| name.span().start);
-        for (name, value) in fields {
+    /// A section of the file. `section` is its name in the file, `place` its name in the table, which differs for single addons.
+    fn section(&mut self, table: &Table, place: &str, section: &str, fields: &DeTable<'_>) {
+        for (name, value) in in_order(fields) {
             if self.errors.len() >= ERRORS_MAX {
                 return;
             }
-            let dot = if section.is_empty() { "" } else { "." };
-            let full = format!("{section}{dot}{}", name.get_ref());
+            let (place_below, full) = (join(place, name.get_ref()), join(section, name.get_ref()));
             // A name with a dot in quotes would look like a key of a deeper section.
             let plain = !name.get_ref().contains('.');
-            if let Some(key) = self.table.key(&full).filter(|_| plain) {
+            if let Some(key) = table.key(&place_below).filter(|_| plain) {
                 match from_toml(key, value) {
                     Ok(value_read) => {
                         let origin = self.origin(value.span());
                         self.settings.push(Setting { key: full, value: value_read, origin });
                     }
-                    Err(found) => {
-                        for (mistake, index, span) in found {
-                            let name =
-                                index.map(|index| format!("{full}[{index}]")).unwrap_or_else(|| full.clone());
-                            self.errors.push(mistake.at(self.origin(span), name));
-                        }
-                    }
+                    Err(found) => found.into_iter().for_each(|found| self.found(&full, found)),
                 }
-            } else if self.table.is_section(&full) && plain {
-                self.subsection(&full, value);
+            } else if table.is_section(&place_below) && plain {
+                let Some(fields) = self.fields(&full, value) else { continue };
+                if full == "addon" {
+                    self.addons(fields);
+                } else if place_below == format!("addon.{ANY_ID}.settings") {
+                    self.addon_settings(&full, fields);
+                } else {
+                    self.section(table, &place_below, &full, fields);
+                }
             } else {
-                let mistake = unknown_key(self.table, section, name.get_ref());
+                let mistake = match value.get_ref() {
+                    // One letter more or less makes the other section.
+                    DeValue::Table(_) if full.starts_with("addons.") && AddonId::new(name.get_ref()).is_ok() => {
+                        let meant = format!("unknown key (did you mean [addon.{}])", name.get_ref());
+                        Mistake::new(ErrorKind::UnknownKey, meant)
+                    }
+                    _ => unknown_key(table, place, section, name.get_ref()),
+                };
                 self.errors.push(mistake.at(self.origin(name.span()), shown_key(section, name.get_ref())));
             }
         }
     }
 
-    fn subsection(&mut self, name: &str, value: &Spanned<DeValue<'_>>) {
+    /// The sections of single addons.
+    fn addons(&mut self, addons: &DeTable<'_>) {
+        for (id, value) in in_order(addons) {
+            if self.errors.len() >= ERRORS_MAX {
+                return;
+            }
+            let shown = shown_key("addon", id.get_ref());
+            match (AddonId::new(id.get_ref()), value.get_ref()) {
+                (Ok(_), DeValue::Table(fields)) => {
+                    self.section(addon_table(), &join("addon", ANY_ID), &join("addon", id.get_ref()), fields);
+                }
+                (Err(error), DeValue::Table(_)) => {
+                    let mistake = Mistake::new(ErrorKind::NotAllowed, error.to_string());
+                    self.errors.push(mistake.at(self.origin(id.span()), shown));
+                }
+                _ => {
+                    let addons = join("addons", id.get_ref());
+                    let meant = self.table.key(&addons).map(|_| format!(" (did you mean {addons})"));
+                    let message = format!("unknown key{}", meant.unwrap_or_default());
+                    let mistake = Mistake::new(ErrorKind::UnknownKey, message).allowed("in [addon]: a section for each addon");
+                    self.errors.push(mistake.at(self.origin(id.span()), shown));
+                }
+            }
+        }
+    }
+
+    /// The settings of one addon. It alone knows which there are.
+    fn addon_settings(&mut self, section: &str, fields: &DeTable<'_>) {
+        let sound = |c: char| c.is_ascii_alphanumeric() || "_-".contains(c);
+        for (number, (name, value)) in in_order(fields).into_iter().enumerate() {
+            if self.errors.len() >= ERRORS_MAX {
+                return;
+            }
+            let shown = shown_key(section, name.get_ref());
+            let text = name.get_ref();
+            let mistake = if number >= SETTINGS_MAX {
+                let message = format!("more than {SETTINGS_MAX} settings");
+                Some((Mistake::new(ErrorKind::OutOfRange, message), true))
+            } else if text.is_empty() || text.len() > SETTING_NAME_BYTES_MAX || !text.chars().all(sound) {
+                let allowed = format!("1 to {SETTING_NAME_BYTES_MAX} letters, digits, underscores and hyphens");
+                let message = format!("{} cannot be the name of a setting", quoted(text));
+                Some((Mistake::new(ErrorKind::NotAllowed, message).allowed(allowed), false))
+            } else {
+                None
+            };
+            if let Some((mistake, last)) = mistake {
+                self.errors.push(mistake.at(self.origin(name.span()), shown));
+                if last {
+                    return;
+                }
+                continue;
+            }
+            match setting_from_toml(value) {
+                Ok(read) => {
+                    let origin = self.origin(value.span());
+                    self.settings.push(Setting { key: join(section, text), value: read, origin });
+                }
+                Err(found) => self.found(&shown, found),
+            }
+        }
+    }
+
+    /// Keeps a mistake in the value of a key.
+    fn found(&mut self, key: &str, (mistake, index, span): Found) {
+        let name = index.map_or_else(|| key.to_owned(), |index| format!("{key}[{index}]"));
+        self.errors.push(mistake.at(self.origin(span), name));
+    }
+
+    /// The fields of a section, or a mistake when it is none.
+    fn fields<'v, 'i>(&mut self, name: &str, value: &'v Spanned<DeValue<'i>>) -> Option<&'v DeTable<'i>> {
         if let DeValue::Table(fields) = value.get_ref() {
-            return self.section(name, fields);
+            return Some(fields);
         }
         let message = format!("is a section, write [{name}] on a line of its own and its keys below");
         self.errors.push(Mistake::new(ErrorKind::WrongType, message).at(self.origin(value.span()), name));
+        None
     }
 
     fn origin(&self, span: Range<usize>) -> Origin {
@@ -145,12 +221,33 @@ impl Walk<'_> {
     }
 }
 
-/// The mistake of naming a key that a section does not have, with the one that was probably meant.
-pub(super) fn unknown_key(table: &Table, section: &str, name: &str) -> Mistake {
-    let children = table.children(section);
+/// Fields as people read them, from the top; the parser sorts by name.
+fn in_order<'v, 'i>(fields: &'v DeTable<'i>) -> Vec<(&'v Spanned<DeString<'i>>, &'v Spanned<DeValue<'i>>)> {
+    let mut fields: Vec<_> = fields.iter().collect();
+    fields.sort_by_key(|(name, _)| name.span().start);
+    fields
+}
+
+fn join(section: &str, name: &str) -> String {
+    if section.is_empty() { name.to_owned() } else { format!("{section}.{name}") }
+}
+
+/// The mistake of naming a key that a section does not have, with the one that was probably meant. `place` is the section's name in
+/// the table.
+pub(super) fn unknown_key(table: &Table, place: &str, section: &str, name: &str) -> Mistake {
+    let children = table.children(place);
     let near = nearest(name, children.iter().copied()).map(str::to_owned);
     // The right name in the wrong section is the other common slip.
-    let elsewhere = || table.keys.iter().find(|key| key.leaf() == name).map(|key| key.name.clone());
+    let elsewhere = || {
+        let key = table.keys.iter().find(|key| key.leaf() == name)?;
+        // Within a single addon's sections the name has the id of that addon.
+        let id = section.strip_prefix("addon.").and_then(|rest| rest.split('.').next());
+        let any = format!("addon.{ANY_ID}.");
+        Some(match (id, key.name.strip_prefix(&any)) {
+            (Some(id), Some(rest)) => format!("addon.{id}.{rest}"),
+            _ => key.name.clone(),
+        })
+    };
     let hint = near.or_else(elsewhere).map(|name| format!(" (did you mean {name})")).unwrap_or_default();
     let place = if section.is_empty() { "at the top level".to_owned() } else { format!("in [{section}]") };
     Mistake::new(ErrorKind::UnknownKey, format!("unknown key{hint}"))
@@ -161,8 +258,7 @@ fn shown_key(section: &str, name: &str) -> String {
     let bare = !name.is_empty()
         && name.len() <= 80
         && name.chars().all(|c| c.is_ascii_alphanumeric() || "_-".contains(c));
-    let name = if bare { name.to_owned() } else { quoted(name) };
-    if section.is_empty() { name } else { format!("{section}.{name}") }
+    join(section, &if bare { name.to_owned() } else { quoted(name) })
 }
 
 /// Line and column of a byte in a text.

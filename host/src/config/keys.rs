@@ -1,14 +1,19 @@
 //! The table of keys: one row for each leaf of [`Config`], read from the JSON schema that schemars makes of the types, and
 //! from the serialised defaults. Checks, variable names and documents all walk this table; nothing else reads the schema.
 //!
+//! The sections `[addon.ID]` have a table of their own, whose names have [`ANY_ID`] where a file has an id.
+//!
 //! It knows only the shapes of schema that our types produce; the test `every_field_has_a_key` fails when a new field has
 //! another one.
 
-use super::Config;
+use super::{Addon, Config};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::{Map, Value};
 use std::fmt;
 use std::sync::LazyLock;
+
+/// What stands for the id in the names of the keys of `[addon.ID]`. It is no id itself.
+pub(super) const ANY_ID: &str = "ID";
 
 /// One key of the configuration.
 #[derive(Clone, Debug, PartialEq)]
@@ -74,6 +79,10 @@ pub enum Format {
     Glob,
     /// A path that starts with `/`.
     AbsolutePath,
+    /// `GET http://127.0.0.1:8096`, a grant of requests.
+    HttpRule,
+    /// `/sys/class/hwmon` or `tcp://127.0.0.1:445`, a grant of host data.
+    DataRule,
 }
 
 impl Key {
@@ -139,21 +148,41 @@ fn child_of<'a>(section: &str, name: &'a str) -> Option<&'a str> {
     (!rest.is_empty() && !rest.contains('.')).then_some(rest)
 }
 
-/// Every key, in the order of the types' fields.
+/// Every key, in the order of the types' fields; those of `[addon.ID]` are [`addon_keys`].
 #[must_use]
 pub fn keys() -> &'static [Key] {
     &table().keys
 }
 
+/// The keys that `[addon.ID]` has for every id, with `ID` in their names.
+#[must_use]
+pub fn addon_keys() -> &'static [Key] {
+    &addon_table().keys
+}
+
+/// All keys but those of single addons.
 pub(super) fn table() -> &'static Table {
-    static TABLE: LazyLock<Table> = LazyLock::new(|| {
+    &tables().0
+}
+
+/// The keys of single addons.
+pub(super) fn addon_table() -> &'static Table {
+    &tables().1
+}
+
+fn tables() -> &'static (Table, Table) {
+    static TABLES: LazyLock<(Table, Table)> = LazyLock::new(|| {
         let schema = schema();
         let mut table = Table { keys: Vec::new(), sections: Vec::new() };
         let root = Walk { schema: &schema, name: String::new(), reloadable: false };
         root.fields(&schema, &ordered_defaults(), &mut table);
-        table
+        let below = format!("addon.{ANY_ID}");
+        let (addon_keys, keys) = table.keys.into_iter().partition(|key| key.name.starts_with(&below));
+        let (addon_sections, sections) =
+            table.sections.into_iter().partition(|section| section.name.starts_with(&below));
+        (Table { keys, sections }, Table { keys: addon_keys, sections: addon_sections })
     });
-    &TABLE
+    &TABLES
 }
 
 /// The schema as schemars makes it.
@@ -171,9 +200,9 @@ struct Walk<'a> {
 impl Walk<'_> {
     fn fields(&self, object: &Value, defaults: &Fields, table: &mut Table) {
         for (field, default) in &defaults.0 {
-            let Some(at) = object.get("properties").and_then(|properties| properties.get(field)) else {
-                continue;
-            };
+            let property = object.get("properties").and_then(|properties| properties.get(field));
+            // The entries of a map have one schema for all.
+            let Some(at) = property.or_else(|| object.get("additionalProperties")) else { continue };
             let target = self.resolve(at);
             let dot = if self.name.is_empty() { "" } else { "." };
             let name = format!("{}{dot}{field}", self.name);
@@ -247,6 +276,8 @@ fn format(at: &Value) -> Option<Format> {
         "loopback address" => Some(Format::LoopbackAddress),
         "glob" => Some(Format::Glob),
         "absolute path" => Some(Format::AbsolutePath),
+        "method and origin" => Some(Format::HttpRule),
+        "path or address" => Some(Format::DataRule),
         _ => None,
     }
 }
@@ -291,7 +322,9 @@ impl<'de> Deserialize<'de> for Fields {
 }
 
 fn ordered_defaults() -> Fields {
-    let text = serde_json::to_string(&Config::default()).unwrap_or_default();
+    let config =
+        Config { addon: [(ANY_ID.to_owned(), Addon::default())].into(), ..Config::default() };
+    let text = serde_json::to_string(&config).unwrap_or_default();
     // Plain structs always serialise, and come back; without this the table would be empty and every test would fail.
     serde_json::from_str(&text).unwrap_or_default()
 }

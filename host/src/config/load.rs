@@ -5,7 +5,7 @@ use super::error::{ConfigError, ErrorKind, Mistake, Origin};
 use super::file::{self, Setting};
 use super::keys::{Table, leaves, table};
 use super::value::{from_text, nearest, quoted};
-use super::{Config, ERRORS_MAX, FILES_MAX, check};
+use super::{Addon, Config, ERRORS_MAX, FILES_MAX, check};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -126,7 +126,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, Vec<ConfigError>> {
         values.insert(key.clone(), value);
         origins.insert(key, origin);
     }
-    let config: Config = match serde_json::from_value(nested(values)) {
+    let mut config: Config = match serde_json::from_value(nested(values)) {
         Ok(config) => config,
         // The values fit the schema, which comes from the very types; this is for the day when one does not.
         Err(error) => {
@@ -137,6 +137,8 @@ pub fn load(sources: &Sources) -> Result<Loaded, Vec<ConfigError>> {
             return Err(errors.into_iter().chain([mistake.at(Origin::Default, "config")]).collect());
         }
     };
+    // A section that says nothing is as good as none.
+    config.addon.retain(|_, addon| *addon != Addon::default());
     // A key that has a mistake of its own still has an older value here: comparing that would find a second, false one.
     let broken: Vec<String> = errors.iter().filter_map(|error| error.key.clone()).collect();
     errors.extend(check::cross_check(&config, &origins, &broken));
@@ -221,6 +223,10 @@ impl Layers<'_> {
             );
             return Some(Mistake::new(ErrorKind::UnknownKey, message));
         }
+        if rest.starts_with("ADDON__") {
+            let message = "unknown variable, what is under [addon.ID] is set in files only";
+            return Some(Mistake::new(ErrorKind::UnknownKey, message));
+        }
         let names: Vec<String> = names.collect();
         let near = nearest(variable, names.iter().map(String::as_str));
         let hint = near.map(|name| format!(" (did you mean {name})")).unwrap_or_default();
@@ -236,7 +242,7 @@ impl Layers<'_> {
             } else {
                 let (section, name) = key.rsplit_once('.').unwrap_or(("", key));
                 let section = if self.table.is_section(section) { section } else { "" };
-                self.errors.push(file::unknown_key(self.table, section, name).at(origin, quoted(key)));
+                self.errors.push(file::unknown_key(self.table, section, section, name).at(origin, quoted(key)));
             }
         }
     }

@@ -1,6 +1,8 @@
 //! The contract of the configuration: texts of errors, precedence of sources, documents that cannot drift, and input that
 //! nobody wrote on purpose.
 
+mod addon;
+
 use super::keys::{Kind, leaves, table};
 use super::*;
 use proptest::prelude::*;
@@ -78,7 +80,7 @@ fn every_kind_of_mistake_in_a_file_has_its_place_and_its_text() {
         (
             "tick_seconds = 5",
             "config.toml:1:1: tick_seconds: unknown key (did you mean collectors.tick_seconds), allowed at the top \
-             level: server, storage, addons, log, collectors, quiet",
+             level: server, storage, addons, addon, log, collectors, quiet",
         ),
         (
             "[log]\n\"quiet\\u001b[1m\" = 5",
@@ -86,7 +88,7 @@ fn every_kind_of_mistake_in_a_file_has_its_place_and_its_text() {
         ),
         (
             "\"log.level\" = \"info\"",
-            "config.toml:1:1: \"log.level\": unknown key, allowed at the top level: server, storage, addons, log, \
+            "config.toml:1:1: \"log.level\": unknown key, allowed at the top level: server, storage, addons, addon, log, \
              collectors, quiet",
         ),
         (
@@ -408,7 +410,7 @@ fn the_sample_is_the_defaults_commented_out_or_not() {
     let loaded = place(uncommented()).load().unwrap();
     assert_eq!(loaded.config, Config::default());
     let without_default = keys().iter().filter(|key| key.default.is_null() && !key.takes_none()).count();
-    assert_eq!(loaded.origins.len() + without_default, keys().len());
+    assert_eq!(loaded.origins.len() + without_default, keys().len() + addon_keys().len());
 }
 
 #[test]

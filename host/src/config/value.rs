@@ -3,7 +3,8 @@
 
 use super::error::{ErrorKind, Mistake};
 use super::keys::{Format, Key, Kind};
-use super::{TEXT_BYTES_MAX, parse_address};
+use super::{LIST_ITEMS_MAX, TEXT_BYTES_MAX, parse_address};
+use lowtide_addons::capabilities::{DataRule, HttpRule};
 use lowtide_core::metric::clip;
 use serde_json::Value;
 use std::ops::Range;
@@ -12,6 +13,9 @@ use toml::de::{DeInteger, DeValue};
 
 /// Bytes of a value that an error repeats.
 const SHOWN_BYTES_MAX: usize = 80;
+
+/// Bytes of a mistake's text that the addon host words.
+const FOREIGN_BYTES_MAX: usize = 300;
 
 /// A mistake with the entry of the list that it is in, and where that is in the file's text.
 pub(super) type Found = (Mistake, Option<usize>, Range<usize>);
@@ -59,6 +63,38 @@ pub(super) fn from_text(key: &Key, written: &str) -> Result<Value, Vec<(Mistake,
         }
     }
     if mistakes.is_empty() { Ok(Value::Array(values)) } else { Err(mistakes) }
+}
+
+/// Reads a value of an addon's settings, which may have any type that such a value can have.
+pub(super) fn setting_from_toml(value: &Spanned<DeValue<'_>>) -> Result<Value, Found> {
+    let check = |value: Value, span: Range<usize>, index| match &value {
+        Value::String(text) if text.len() > TEXT_BYTES_MAX => {
+            let message = format!("the text is too long with {} bytes", text.len());
+            let mistake = Mistake::new(ErrorKind::OutOfRange, message);
+            Err((mistake.allowed(format!("up to {TEXT_BYTES_MAX} bytes")), index, span))
+        }
+        _ => Ok(value),
+    };
+    let wrong = |found: &str, span, index| {
+        let message = format!("{found} cannot be a setting, write texts, numbers, true or false, or a list of texts");
+        Err((Mistake::new(ErrorKind::WrongType, message), index, span))
+    };
+    match value.get_ref() {
+        DeValue::Array(entries) => {
+            check_length(entries.len(), 0, LIST_ITEMS_MAX).map_err(|mistake| (mistake, None, value.span()))?;
+            let entry = |(index, entry): (usize, &Spanned<DeValue<'_>>)| match entry.get_ref() {
+                DeValue::String(text) => check(Value::from(text.as_ref()), entry.span(), Some(index)),
+                _ => wrong("a list of anything but texts", entry.span(), Some(index)),
+            };
+            entries.iter().enumerate().map(entry).collect::<Result<Vec<_>, _>>().map(Value::Array)
+        }
+        DeValue::Table(_) => wrong("a section", value.span(), None),
+        DeValue::Datetime(_) => wrong("a date", value.span(), None),
+        other => match scalar(other) {
+            Ok(read) => check(read, value.span(), None),
+            Err(mistake) => Err((mistake, None, value.span())),
+        },
+    }
 }
 
 /// Splits at commas that are not inside the braces of a glob.
@@ -171,6 +207,8 @@ fn check_length(length: usize, min: usize, max: usize) -> Result<(), Mistake> {
 
 fn check_text(format: Option<Format>, text: &str) -> Result<(), Mistake> {
     let refuse = |message: String| Err(Mistake::new(ErrorKind::NotAllowed, message));
+    // It repeats the text, which may be long.
+    let foreign = |message: String| refuse(clip(&message, FOREIGN_BYTES_MAX).to_owned());
     if text.is_empty() {
         return refuse("the text is empty".to_owned());
     }
@@ -185,6 +223,8 @@ fn check_text(format: Option<Format>, text: &str) -> Result<(), Mistake> {
     }
     match format {
         None => Ok(()),
+        Some(Format::HttpRule) => HttpRule::try_from(text.to_owned()).map(drop).or_else(foreign),
+        Some(Format::DataRule) => DataRule::try_from(text.to_owned()).map(drop).or_else(foreign),
         Some(Format::AbsolutePath) if text.starts_with('/') => Ok(()),
         Some(Format::AbsolutePath) => {
             refuse(format!("{} is not an absolute path, start it with /", quoted(text)))

@@ -117,6 +117,6 @@ pub(super) fn file_system(data_dir: &Path, existing: &Path, mounts: &[Mount]) ->
 }
 
 /// A path that a shell takes as one word.
-fn quoted(path: &Path) -> String {
+pub(super) fn quoted(path: &Path) -> String {
     format!("'{}'", path.display().to_string().replace('\'', "'\\''"))
 }

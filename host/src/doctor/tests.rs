@@ -25,6 +25,7 @@ fn machine() -> Machine {
         sys_dir: at("sys"),
         root_dir: at("root"),
         data_dir: Some(at("data")),
+        addons_dir: Some(at("data/addons")),
         config: Ok(()),
         effective_uid: fs::metadata(at("data")).unwrap().uid(),
         wall: WallTime(EARLIEST_WALL.0 + 1),
@@ -93,6 +94,8 @@ fn a_sound_machine_has_nothing_to_mend() {
         "data_dir",
         "data_dir_space",
         "data_dir_filesystem",
+        "addons_dir",
+        "addon_cache",
     ];
     assert_eq!(checks.iter().map(|(name, _)| *name).collect::<Vec<_>>(), names);
     // Where tests run as root the folder belongs to root, and how full the disk is belongs to nobody.
@@ -261,9 +264,35 @@ fn a_machine_that_tells_nothing_is_examined_without_harm() {
         sys_dir: "/nonexistent".into(),
         root_dir: "/nonexistent".into(),
         data_dir: None,
+        addons_dir: None,
         config: Ok(()),
         effective_uid: 1000,
         wall: WallTime(0),
     };
     assert!(examine(&nothing).iter().any(|finding| finding.level == Error));
+}
+
+#[test]
+fn the_addons_folder_and_the_cache_must_be_safe() {
+    let mut machine = machine();
+    machine.expect("addons_dir", Fine, "does not exist", "");
+    machine.expect("addon_cache", Fine, "made with the first addon", "");
+    let mode = |name: &str, mode| {
+        let path = machine.folder.path().join(name);
+        fs::create_dir_all(&path).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    mode("data/addons", 0o755);
+    mode("data/addon-cache", 0o700);
+    machine.expect("addons_dir", Fine, "0 addons", "");
+    machine.expect("addon_cache", Fine, "private", "");
+    mode("data/addons", 0o777);
+    mode("data/addon-cache", 0o770);
+    machine.expect("addons_dir", Error, "everyone may write", "chmod o-w '");
+    machine.expect("addon_cache", Error, "open to other users (mode 0770)", "rm -r '");
+    mode("data/addons", 0o755);
+    machine.write("data/addons/notes.txt", "");
+    machine.expect("addons_dir", Warn, "1 of 1 entries", "elsewhere");
+    machine.input.addons_dir = Some(machine.folder.path().join("data/addons/notes.txt"));
+    machine.expect("addons_dir", Error, "is not a folder", "addons.dir");
 }

@@ -1,6 +1,7 @@
 //! The JSON documents of the API, as types: what OpenAPI describes and what the handlers send. Twins of the core's types,
 //! so that those can change without breaking a client.
 
+pub(crate) mod addons;
 pub(crate) mod aggregates;
 pub(crate) mod collectors;
 pub(crate) mod current;

@@ -22,6 +22,14 @@ pub(crate) enum Code {
     NotReady,
     Stale,
     TooManyStreams,
+    AddonsOff,
+    NoSuchAddon,
+    NoStats,
+    StatsFailed,
+    AddonConfiguredOff,
+    CannotRemember,
+    CrossSiteRequest,
+    Stopping,
 }
 
 /// What the documents say about a code.
@@ -38,7 +46,7 @@ pub struct CodeDoc {
 }
 
 /// Every error code, for the reference page.
-pub const CODES: [CodeDoc; 12] = [
+pub const CODES: [CodeDoc; 20] = [
     doc(Code::InvalidParameter),
     doc(Code::UnknownParameter),
     doc(Code::TooManyValues),
@@ -51,6 +59,14 @@ pub const CODES: [CodeDoc; 12] = [
     doc(Code::Stale),
     doc(Code::UnexpectedBody),
     doc(Code::TooManyStreams),
+    doc(Code::AddonsOff),
+    doc(Code::NoSuchAddon),
+    doc(Code::NoStats),
+    doc(Code::StatsFailed),
+    doc(Code::AddonConfiguredOff),
+    doc(Code::CannotRemember),
+    doc(Code::CrossSiteRequest),
+    doc(Code::Stopping),
 ];
 
 const fn doc(code: Code) -> CodeDoc {
@@ -112,6 +128,50 @@ const fn doc(code: Code) -> CodeDoc {
             "too many event streams are open",
             "Close some, or poll /api/system-stats/quiet with If-None-Match instead.",
         ),
+        Code::AddonsOff => (
+            "addons_off",
+            404,
+            "the daemon runs without addons",
+            "Nothing below /api/addons is here; start a daemon that has addons.",
+        ),
+        Code::NoSuchAddon => {
+            ("no_such_addon", 404, "there is no addon of this name", "GET /api/addons lists those that there are.")
+        }
+        Code::NoStats => (
+            "no_stats",
+            404,
+            "the addon has no document of its own",
+            "It does not export `custom-stats`, or has not been asked yet: with Retry-After, try again after these seconds.",
+        ),
+        Code::StatsFailed => (
+            "stats_failed",
+            503,
+            "the addon could not make its document",
+            "`detail` has the addon's own words; /api/addons/{id}/logs may say more. It is asked again by itself: try again after \
+             the seconds in Retry-After.",
+        ),
+        Code::AddonConfiguredOff => (
+            "addon_configured_off",
+            409,
+            "the configuration switches this addon off",
+            "Set `enabled = true` in the addon's section of the configuration file, and have it read again.",
+        ),
+        Code::CannotRemember => (
+            "cannot_remember",
+            507,
+            "which addons are switched off cannot be written down",
+            "Make room on the disk of the data folder, or let the daemon's user write there.",
+        ),
+        Code::CrossSiteRequest => (
+            "cross_site_request",
+            403,
+            "a page of another site sent this request",
+            "What acts takes requests of programs (without Origin and Sec-Fetch-Site), and of pages that this daemon serves on a \
+             loopback address.",
+        ),
+        Code::Stopping => {
+            ("stopping", 503, "the daemon is stopping", "Try again when it has started anew.")
+        }
     };
     CodeDoc { code, status, title, remedy }
 }

@@ -8,7 +8,8 @@ use axum::extract::{MatchedPath, Request};
 use axum::http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use axum::http::{HeaderName, HeaderValue, Method};
 use axum::response::{IntoResponse as _, Response};
-use lowtide_collectors::{InFlight, clock};
+use lowtide_clock as clock;
+use lowtide_collectors::InFlight;
 use lowtide_core::limits;
 use lowtide_core::units::MonoTime;
 use pin_project_lite::pin_project;
@@ -125,7 +126,8 @@ fn finish(response: Response, shared: &Shared, route: usize, number: u64) -> Res
     response
 }
 
-/// The bounds that hold on every path. No path takes a body yet, so none is read.
+/// The bounds that hold on every path. No path takes a body yet, so none is read; what acts refuses one itself, so that a wrong
+/// method is told as such.
 fn refuse(request: &Request) -> Option<Box<Problem>> {
     let length =
         request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
@@ -133,8 +135,7 @@ fn refuse(request: &Request) -> Option<Box<Problem>> {
         let detail = format!("the body is larger than {} bytes", limits::REQUEST_BODY_BYTES_MAX);
         return Some(Problem::new(Code::PayloadTooLarge, detail));
     }
-    let body = length.is_some_and(|length| length > 0) || request.headers().contains_key(TRANSFER_ENCODING);
-    if body && matches!(*request.method(), Method::GET | Method::HEAD) {
+    if has_body(request) && matches!(*request.method(), Method::GET | Method::HEAD) {
         return Some(Problem::new(Code::UnexpectedBody, "a GET or HEAD request has no body here"));
     }
     if request.uri().query().is_some_and(|query| query.len() > limits::QUERY_STRING_BYTES_MAX) {
@@ -142,6 +143,13 @@ fn refuse(request: &Request) -> Option<Box<Problem>> {
         return Some(Problem::new(Code::QueryTooLong, detail));
     }
     None
+}
+
+/// Whether a request brings a body, as far as its head says.
+pub(crate) fn has_body(request: &Request) -> bool {
+    let length = request.headers().get(CONTENT_LENGTH);
+    length.is_some_and(|length| length.to_str().is_ok_and(|length| length.parse::<usize>().is_ok_and(|length| length > 0)))
+        || request.headers().contains_key(TRANSFER_ENCODING)
 }
 
 /// The route's place in the table; 0 for what matches none.
@@ -162,7 +170,7 @@ mod tests {
 
     #[test]
     fn a_route_that_panics_is_answered_by_a_problem_and_counted() {
-        let settings = Settings { collect: CollectConfig::default(), quiet: QuietConfig::default() };
+        let settings = Settings { collect: CollectConfig::default(), quiet: QuietConfig::default(), addons: None };
         let hooks = Hooks { after_tick: Box::new(|_| {}) };
         let app = App::start(settings, Arc::new(ApiMeter::new(ROUTES)), hooks).unwrap();
         let shared = Shared::new(app.clone(), tokio::sync::watch::channel(false).1);

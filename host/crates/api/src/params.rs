@@ -4,6 +4,7 @@ use crate::error::Problem;
 use jiff::Timestamp;
 use lowtide_core::units::WallTime;
 use lowtide_core::window::{Agg, Selector, TimeRange};
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// The decoded query string of one request.
@@ -44,6 +45,20 @@ impl Params {
             Some("" | "true" | "1") => Ok(true),
             Some(_) => Err(Problem::parameter(key, "must be true or false", "true")),
         }
+    }
+
+    /// A whole number within these bounds.
+    pub(crate) fn whole(&self, key: &str, bounds: RangeInclusive<u64>) -> Result<Option<u64>, Box<Problem>> {
+        let Some(text) = self.get(key) else { return Ok(None) };
+        let number = text.parse().ok().filter(|number| bounds.contains(number));
+        number.map(Some).ok_or_else(|| {
+            let (least, most) = bounds.into_inner();
+            let reason = match most {
+                u64::MAX => format!("must be a whole number from {least} on"),
+                _ => format!("must be a whole number from {least} to {most}"),
+            };
+            Problem::parameter(key, reason, &most.min(100).to_string())
+        })
     }
 
     /// `group`, `metric` (repeated or comma-separated, with or without the `lowtide_` of the exposition) and `labels`

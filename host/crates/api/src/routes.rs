@@ -1,5 +1,6 @@
 //! The table of routes, the router made from it, and the OpenAPI document made from the same handlers.
 
+mod addons;
 mod aggregates;
 mod current;
 mod documents;
@@ -14,7 +15,7 @@ use crate::error::{Code, Problem};
 use crate::observe::Observe;
 use crate::shared::Shared;
 use axum::Router;
-use axum::routing::get;
+use axum::routing::{get, post};
 use utoipa::OpenApi as _;
 
 /// Every path that is counted apart in the api collector; the first stands for all that match none.
@@ -26,6 +27,15 @@ pub const ROUTES: &[&str] = &[
     "/api/system-stats/health",
     "/api/system-stats/quiet",
     "/api/system-stats/debug/collectors",
+    "/api/system-stats/addons",
+    "/api/addons",
+    "/api/addons/{id}",
+    "/api/addons/{id}/stats",
+    "/api/addons/{id}/metrics",
+    "/api/addons/{id}/logs",
+    "/api/addons/{id}/enable",
+    "/api/addons/{id}/disable",
+    "/api/addons/{id}/reload",
     "/api/events",
     "/metrics",
     "/livez",
@@ -45,6 +55,7 @@ pub const ROUTES: &[&str] = &[
     tags(
         (name = "stats", description = "What was measured"),
         (name = "quiet", description = "Whether now is a quiet time"),
+        (name = "addons", description = "Third-party addons: how they are, what they cost, and their switches"),
         (name = "events", description = "What happens, as it happens"),
         (name = "operation", description = "Probes, expositions and documents")
     ),
@@ -55,6 +66,15 @@ pub const ROUTES: &[&str] = &[
         health::get_health,
         quiet::get_quiet,
         current::get_collectors,
+        addons::get_overview,
+        addons::get_addons,
+        addons::get_addon,
+        addons::get_stats,
+        addons::get_metrics,
+        addons::get_logs,
+        addons::post_enable,
+        addons::post_disable,
+        addons::post_reload,
         events::get_events,
         metrics::get_metrics,
         health::get_livez,
@@ -76,6 +96,15 @@ pub(crate) fn router(shared: Shared) -> Router {
         .route("/api/system-stats/health", get(health::get_health))
         .route("/api/system-stats/quiet", get(quiet::get_quiet))
         .route("/api/system-stats/debug/collectors", get(current::get_collectors))
+        .route("/api/system-stats/addons", get(addons::get_overview))
+        .route("/api/addons", get(addons::get_addons))
+        .route("/api/addons/{id}", get(addons::get_addon))
+        .route("/api/addons/{id}/stats", get(addons::get_stats))
+        .route("/api/addons/{id}/metrics", get(addons::get_metrics))
+        .route("/api/addons/{id}/logs", get(addons::get_logs))
+        .route("/api/addons/{id}/enable", post(addons::post_enable))
+        .route("/api/addons/{id}/disable", post(addons::post_disable))
+        .route("/api/addons/{id}/reload", post(addons::post_reload))
         .route("/api/events", get(events::get_events))
         .route("/metrics", get(metrics::get_metrics))
         .route("/livez", get(health::get_livez))

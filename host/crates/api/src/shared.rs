@@ -1,9 +1,10 @@
 //! What the handlers share: the app, the documents of the present tick, and the places for event streams.
 
 use crate::document::Document;
-use crate::error::Problem;
+use crate::error::{Code, Problem};
+use lowtide_addons::AddonHost;
 use lowtide_app::App;
-use lowtide_collectors::clock;
+use lowtide_clock as clock;
 use lowtide_core::limits;
 use lowtide_core::state::HostState;
 use std::ops::Deref;
@@ -52,10 +53,11 @@ pub(crate) enum Live {
     Collectors,
     Prometheus,
     OpenMetrics,
+    Addons,
 }
 
 impl Live {
-    const COUNT: usize = 5;
+    const COUNT: usize = 6;
 
     fn name(self) -> &'static str {
         match self {
@@ -64,6 +66,7 @@ impl Live {
             Self::Collectors => "collectors",
             Self::Prometheus => "prometheus",
             Self::OpenMetrics => "openmetrics",
+            Self::Addons => "addons",
         }
     }
 }
@@ -72,6 +75,14 @@ impl Shared {
     pub(crate) fn new(app: App, closing: watch::Receiver<bool>) -> Self {
         let streams = Arc::new(Semaphore::new(limits::EVENT_STREAMS_MAX));
         Self(Arc::new(Inner { app, tick: RwLock::new(None), streams, requests: AtomicU64::new(0), closing }))
+    }
+
+    /// The addons.
+    ///
+    /// # Errors
+    /// `addons_off` when the daemon runs without them.
+    pub(crate) fn addons(&self) -> Result<&AddonHost, Box<Problem>> {
+        self.app.addons().ok_or_else(|| Problem::new(Code::AddonsOff, "this daemon runs without addons"))
     }
 
     /// The documents of the newest tick, if it can pass for now: a tick loop that stands still, or a machine that has just

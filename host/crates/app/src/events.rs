@@ -2,6 +2,7 @@
 //!
 //! A slow reader costs nothing: it holds a number, not a buffer. What it missed is told to it as a count.
 
+use lowtide_addons::AddonState;
 use lowtide_core::limits;
 use lowtide_core::quiet::Level;
 use lowtide_core::report::CollectorStatus;
@@ -65,6 +66,30 @@ pub enum EventKind {
         /// Why nothing took effect, if so.
         errors: Vec<String>,
     },
+    /// Something happened to an addon.
+    Addon {
+        /// Which.
+        name: String,
+        /// `state`, `replaced` or `removed`.
+        change: &'static str,
+        /// State before; `None` when it is new.
+        from: Option<AddonState>,
+        /// State now; `None` when it was removed.
+        to: Option<AddonState>,
+        /// Its version.
+        version: Option<String>,
+        /// Code and text of the reason, if there is one.
+        problem: Option<(&'static str, String)>,
+    },
+    /// An addon reported something itself.
+    Reported {
+        /// Which addon.
+        addon: String,
+        /// What it says happened.
+        name: String,
+        /// Details.
+        attributes: Vec<(String, String)>,
+    },
 }
 
 impl EventKind {
@@ -76,11 +101,13 @@ impl EventKind {
             Self::State { .. } => "state",
             Self::Collector { .. } => "collector",
             Self::Reload { .. } => "reload",
+            Self::Addon { .. } => "addon",
+            Self::Reported { .. } => "addon_event",
         }
     }
 
     /// All names.
-    pub const NAMES: [&'static str; 4] = ["tick", "state", "collector", "reload"];
+    pub const NAMES: [&'static str; 6] = ["tick", "state", "collector", "reload", "addon", "addon_event"];
 }
 
 /// The events that follow from going from one state to the next.
@@ -99,10 +126,9 @@ pub(crate) fn between(previous: Option<&HostState>, state: &HostState) -> Vec<Ev
             reasons,
         });
     }
-    for report in &state.snapshot.collectors {
-        let before = previous
-            .and_then(|previous| previous.snapshot.collector(&report.info.name))
-            .map(|report| report.status);
+    for (at, report) in state.snapshot.collectors.iter().enumerate() {
+        let before = previous.and_then(|previous| previous.snapshot.collector_near(at, &report.info.name));
+        let before = before.map(|report| report.status);
         let unwell = matches!(report.status, CollectorStatus::Failing | CollectorStatus::Overdue);
         // At the start only trouble is news; every collector comes from "pending" then.
         let started = matches!(before, None | Some(CollectorStatus::Pending));

@@ -1,14 +1,18 @@
 //! Starting the daemon's heart, and the handle by which API and host read it and ask it to act.
 
+use crate::addons::{LazyStore, event};
 use crate::events::{EventKind, EventLog};
 use crate::metronome::{self, Command};
 use crate::tick::Ticker;
-use lowtide_collectors::{ApiMeter, CollectConfig, Runner, clock};
+use lowtide_addons::{AddonHost, HostConfig, Outside};
+use lowtide_clock as clock;
+use lowtide_collectors::{ApiMeter, CollectConfig, Runner};
 use lowtide_core::quiet::QuietConfig;
 use lowtide_core::state::HostState;
 use lowtide_core::units::Now;
 use lowtide_core::window::Window;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
@@ -25,6 +29,17 @@ pub struct Settings {
     pub collect: CollectConfig,
     /// How the verdict is made.
     pub quiet: QuietConfig,
+    /// Addons; `None` runs without them.
+    pub addons: Option<AddonSettings>,
+}
+
+/// What addons run with.
+#[derive(Clone, Debug)]
+pub struct AddonSettings {
+    /// Folder, cache, grants.
+    pub host: HostConfig,
+    /// The file of the store that addons keep keys and values in. Made when the first addon uses it.
+    pub store_file: PathBuf,
 }
 
 /// What the host wants to be told from inside the tick loop.
@@ -45,6 +60,9 @@ pub enum StartError {
     /// The system gave no thread.
     #[error("cannot start a thread")]
     Thread(#[source] std::io::Error),
+    /// The addon host could not start.
+    #[error("cannot start the addon host")]
+    Addons(#[source] lowtide_addons::StartError),
 }
 
 /// What is fixed while the daemon runs.
@@ -69,6 +87,7 @@ pub struct App {
     events: Arc<EventLog>,
     state: watch::Receiver<Option<Arc<HostState>>>,
     commands: SyncSender<Command>,
+    addons: Option<AddonHost>,
     // Joined once, by whoever stops the daemon.
     ticking: Arc<Mutex<Option<JoinHandle<()>>>>,
 }
@@ -88,8 +107,13 @@ impl App {
             tick,
             seed(started),
         );
+        let addons = settings
+            .addons
+            .map(|addons| start_addons(addons, state.clone(), Arc::clone(&events)))
+            .transpose()
+            .map_err(StartError::Addons)?;
         let (commands, inbox) = std::sync::mpsc::sync_channel(COMMANDS_MAX);
-        let ticking = metronome::start(ticker, runner, inbox, hooks).map_err(StartError::Thread)?;
+        let ticking = metronome::start(ticker, runner, addons.clone(), inbox, hooks).map_err(StartError::Thread)?;
         let about = About {
             version: env!("CARGO_PKG_VERSION"),
             started,
@@ -97,7 +121,7 @@ impl App {
             tick,
         };
         let ticking = Arc::new(Mutex::new(Some(ticking)));
-        Ok(Self { about: Arc::new(about), meter, window, events, state, commands, ticking })
+        Ok(Self { about: Arc::new(about), meter, window, events, state, commands, addons, ticking })
     }
 
     /// What is fixed while the daemon runs.
@@ -129,6 +153,12 @@ impl App {
         read(&self.window.read().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// The addons; `None` when the daemon runs without them.
+    #[must_use]
+    pub fn addons(&self) -> Option<&AddonHost> {
+        self.addons.as_ref()
+    }
+
     /// What happened lately.
     #[must_use]
     pub fn events(&self) -> &EventLog {
@@ -151,8 +181,11 @@ impl App {
         self.events.publish(clock::now().wall, vec![EventKind::Reload { applied, restart_needed, errors }]);
     }
 
-    /// Stops the tick loop and waits for it. Hung collectors are left behind.
+    /// Stops addons and the tick loop and waits for them. Hung collectors are left behind. Blocks; not for async tasks.
     pub fn stop(&self) {
+        if let Some(addons) = &self.addons {
+            addons.stop();
+        }
         let _ = self.commands.send(Command::Stop);
         let ticking = self.ticking.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(ticking) = ticking
@@ -161,6 +194,16 @@ impl App {
             tracing::error!("the tick loop panicked");
         }
     }
+}
+
+fn start_addons(
+    settings: AddonSettings,
+    state: watch::Receiver<Option<Arc<HostState>>>,
+    events: Arc<EventLog>,
+) -> Result<AddonHost, lowtide_addons::StartError> {
+    let tell = move |happening| events.publish(clock::now().wall, vec![event(happening)]);
+    let outside = Outside { state, kv: Arc::new(LazyStore::new(settings.store_file)), tell: Arc::new(tell) };
+    AddonHost::start(settings.host, outside)
 }
 
 /// Spreads the slow collectors of many hosts that started together over their intervals.

@@ -3,6 +3,7 @@
 //!
 //! It knows nothing of HTTP, files of configuration or the terminal. `host` starts it, `api` reads it.
 
+mod addons;
 mod derived;
 mod events;
 mod handle;
@@ -11,5 +12,5 @@ mod tick;
 
 pub use derived::{TickFacts, infos as derived_infos};
 pub use events::{Event, EventKind, EventLog, Since};
-pub use handle::{About, App, Hooks, Settings, StartError};
+pub use handle::{About, AddonSettings, App, Hooks, Settings, StartError};
 pub use tick::Ticker;

@@ -4,7 +4,9 @@
 use crate::derived::TickFacts;
 use crate::handle::Hooks;
 use crate::tick::Ticker;
-use lowtide_collectors::{Runner, clock};
+use lowtide_addons::AddonHost;
+use lowtide_clock as clock;
+use lowtide_collectors::Runner;
 use lowtide_core::quiet::QuietConfig;
 use lowtide_core::units::MonoTime;
 use std::io;
@@ -27,21 +29,28 @@ const STACK_BYTES: usize = 512 << 10;
 pub(crate) fn start(
     ticker: Ticker,
     runner: Runner,
+    addons: Option<AddonHost>,
     inbox: Receiver<Command>,
     hooks: Hooks,
 ) -> io::Result<JoinHandle<()>> {
     let builder = std::thread::Builder::new().name("lt-tick".into()).stack_size(STACK_BYTES);
-    builder.spawn(move || run(ticker, runner, &inbox, hooks))
+    builder.spawn(move || run(ticker, runner, addons.as_ref(), &inbox, hooks))
 }
 
-fn run(mut ticker: Ticker, mut runner: Runner, inbox: &Receiver<Command>, mut hooks: Hooks) {
+fn run(
+    mut ticker: Ticker,
+    mut runner: Runner,
+    addons: Option<&AddonHost>,
+    inbox: &Receiver<Command>,
+    mut hooks: Hooks,
+) {
     let interval = ticker.interval();
     let mut due = clock::mono();
     let mut facts = TickFacts::default();
     loop {
         let now = clock::now();
         facts.lateness = now.mono.since(due);
-        let state = ticker.collect_and_tick(&mut runner, now, facts);
+        let state = ticker.collect_and_tick(&mut runner, addons, now, facts);
         (hooks.after_tick)(&state);
         facts.previous_duration = clock::mono().since(now.mono);
         let (next, missed) = next_beat(due, clock::mono(), interval);

@@ -3,9 +3,10 @@
 
 use crate::derived::{Derived, TickFacts};
 use crate::events::{self, EventLog};
+use lowtide_addons::AddonHost;
 use lowtide_collectors::Runner;
 use lowtide_core::limits;
-use lowtide_core::quiet::{self, QuietConfig, QuietMemory};
+use lowtide_core::quiet::{self, Presence, QuietConfig, QuietMemory};
 use lowtide_core::report::CollectorReport;
 use lowtide_core::snapshot::Snapshot;
 use lowtide_core::state::HostState;
@@ -47,18 +48,32 @@ impl Ticker {
         }
     }
 
-    /// Starts the due collectors, waits for the quick ones, and makes one tick of what they say.
-    pub fn collect_and_tick(&mut self, runner: &mut Runner, now: Now, facts: TickFacts) -> Arc<HostState> {
-        let reports = runner.tick(now, limits::COLLECTOR_DEADLINE);
-        self.tick(now, reports, facts)
+    /// Starts the due collectors, waits for the quick ones, takes what addons said last, and makes one tick of it all.
+    pub fn collect_and_tick(
+        &mut self,
+        runner: &mut Runner,
+        addons: Option<&AddonHost>,
+        now: Now,
+        facts: TickFacts,
+    ) -> Arc<HostState> {
+        let mut reports = runner.tick(now, limits::COLLECTOR_DEADLINE);
+        // Addons run on threads of their own and are never waited for.
+        reports.extend(addons.map(|addons| addons.reports(now)).unwrap_or_default());
+        let presence = addons.map(|addons| addons.presence(now)).unwrap_or_default();
+        self.tick(now, reports, &presence, facts)
     }
 
     /// Makes one tick of these reports: snapshot, verdict, the daemon's own series, window, events, publication.
-    pub fn tick(&mut self, now: Now, reports: Vec<CollectorReport>, facts: TickFacts) -> Arc<HostState> {
+    pub fn tick(
+        &mut self,
+        now: Now,
+        reports: Vec<CollectorReport>,
+        presence: &[Presence],
+        facts: TickFacts,
+    ) -> Arc<HostState> {
         self.sequence += 1;
         let snapshot = Snapshot::build(self.sequence, now, self.interval, reports);
-        // Addons bring presence signals; there are none yet.
-        let verdict = quiet::assess(&snapshot, &[], &mut self.memory, &self.quiet);
+        let verdict = quiet::assess(&snapshot, presence, &mut self.memory, &self.quiet);
         let derived = self.derive(&snapshot, &verdict, facts);
         let state = Arc::new(HostState { snapshot, quiet: verdict, derived });
 

@@ -41,6 +41,13 @@ impl Snapshot {
         self.collectors.iter().find(|report| report.info.name == name)
     }
 
+    /// The report of one collector, which probably stands at this place: from one snapshot to the next most do.
+    #[must_use]
+    pub fn collector_near(&self, at: usize, name: &str) -> Option<&CollectorReport> {
+        let there = self.collectors.get(at).filter(|report| report.info.name == name);
+        there.or_else(|| self.collector(name))
+    }
+
     /// All current values of a metric, or why there are none.
     ///
     /// # Errors

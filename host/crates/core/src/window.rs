@@ -40,7 +40,7 @@ pub struct Window {
     columns: Vec<Column>,
     index: HashMap<SeriesKey, usize>,
     /// For each collector, which columns its present layout writes to.
-    layouts: Vec<Layout>,
+    layouts: HashMap<Text, Layout>,
     /// Samples dropped because there were too many series.
     dropped: u64,
 }
@@ -64,7 +64,6 @@ enum Values {
 
 #[derive(Debug)]
 struct Layout {
-    collector: Text,
     series: Arc<[Series]>,
     /// Column of each series; `None` where the window had no room.
     columns: Vec<Option<usize>>,
@@ -114,7 +113,7 @@ impl Window {
             anchor_ms: 0,
             columns: Vec::new(),
             index: HashMap::new(),
-            layouts: Vec::new(),
+            layouts: HashMap::new(),
             dropped: 0,
         }
     }
@@ -155,8 +154,8 @@ impl Window {
         self.ticks += 1;
         for report in reports.filter(|report| report.fresh) {
             let Some(samples) = &report.samples else { continue };
-            let layout = self.layout_of(report, &samples.series);
-            let Some(layout) = self.layouts.get(layout) else { continue };
+            self.lay_out(report, &samples.series);
+            let Some(layout) = self.layouts.get(&report.info.name) else { continue };
             for (column, value) in layout.columns.iter().zip(&samples.values) {
                 match column.and_then(|column| self.columns.get_mut(column)) {
                     Some(column) => {
@@ -174,26 +173,14 @@ impl Window {
         }
     }
 
-    /// Index of the layout of this report's collector, made or refreshed if the series changed.
-    fn layout_of(&mut self, report: &CollectorReport, series: &Arc<[Series]>) -> usize {
-        let known = self.layouts.iter().position(|layout| layout.collector == report.info.name);
-        if let Some(known) = known
-            && self.layouts.get(known).is_some_and(|layout| Arc::ptr_eq(&layout.series, series))
-        {
-            return known;
+    /// Makes the layout of this report's collector, or makes it anew if the series changed.
+    fn lay_out(&mut self, report: &CollectorReport, series: &Arc<[Series]>) {
+        let known = self.layouts.get(&report.info.name);
+        if known.is_some_and(|layout| Arc::ptr_eq(&layout.series, series)) {
+            return;
         }
         let columns = series.iter().map(|one| self.column_of(&report.info.group, one)).collect();
-        let layout = Layout { collector: report.info.name.clone(), series: Arc::clone(series), columns };
-        match known.and_then(|known| self.layouts.get_mut(known).map(|place| (known, place))) {
-            Some((known, place)) => {
-                *place = layout;
-                known
-            }
-            None => {
-                self.layouts.push(layout);
-                self.layouts.len() - 1
-            }
-        }
+        self.layouts.insert(report.info.name.clone(), Layout { series: Arc::clone(series), columns });
     }
 
     fn column_of(&mut self, group: &Text, series: &Series) -> Option<usize> {

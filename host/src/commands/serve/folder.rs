@@ -1,7 +1,7 @@
 //! The data folder: made if missing, closed to others, and held by one daemon at a time.
 
 use crate::exit::Exit;
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
@@ -62,22 +62,10 @@ pub(super) fn claim(folder: &Path) -> Result<File, FolderError> {
     Ok(file)
 }
 
-/// Says so when there are addons, which this version does not load.
-pub(super) fn warn_of_addons(folder: &Path) {
-    let Ok(entries) = fs::read_dir(folder) else { return };
-    let addons = entries.flatten().filter(|entry| {
-        let path = entry.path();
-        path.extension().is_some_and(|extension| extension == "wasm") || path.join("addon.toml").exists()
-    });
-    let count = addons.count();
-    if count > 0 {
-        tracing::warn!(count, folder = %folder.display(), "addons were found, but this version does not load any");
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
     use std::os::unix::fs::PermissionsExt as _;
 
     #[test]

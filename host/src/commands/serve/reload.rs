@@ -21,7 +21,7 @@ impl Reloader {
     }
 
     /// Reads again and applies. Every outcome is logged and told to the event stream.
-    pub(super) fn reload(&mut self) {
+    pub(super) async fn reload(&mut self) {
         let read = match config::load(&self.sources) {
             Ok(loaded) => loaded.config,
             Err(errors) => {
@@ -42,6 +42,13 @@ impl Reloader {
         let (applied, restart_needed) = (names(applied), names(restart_needed));
         self.level.set(read.log.level);
         self.app.set_quiet(read.quiet.to_core());
+        if read.addon != self.config.addon
+            && let Some(addons) = self.app.addons()
+            && let Err(error) = addons.configure(config::host_configs(&read.addon)).await
+        {
+            tracing::warn!(%error, "the addons were not configured");
+        }
+        self.config.addon = read.addon;
         (self.config.log.level, self.config.quiet) = (read.log.level, read.quiet);
         tracing::info!(applied = applied.join(", "), "configuration reloaded");
         if !restart_needed.is_empty() {

@@ -35,7 +35,7 @@ pub(crate) struct Current {
     process: Values,
     /// The daemon's API: requests, errors, latency.
     api: Values,
-    /// Addons by id. Empty until addons can be loaded.
+    /// Addons by id, each with its own metrics as for a collector of the host. One that has nothing fresh to say is left out.
     addons: BTreeMap<String, Values>,
     /// What could not be measured. Empty on a healthy host.
     errors: Vec<MeasurementError>,
@@ -45,7 +45,7 @@ pub(crate) struct Current {
 #[derive(Debug, Default, Serialize, ToSchema)]
 #[serde(transparent)]
 #[schema(as = CollectorValues)]
-struct Values(BTreeMap<String, Field>);
+pub(crate) struct Values(BTreeMap<String, Field>);
 
 /// A value of a collector.
 #[derive(Debug, Serialize, ToSchema)]
@@ -119,11 +119,25 @@ impl Current {
             host,
             process: only("process"),
             api: only("api"),
-            addons: BTreeMap::new(),
+            addons: of_addons(state),
             errors: errors(snapshot),
         }
     }
 }
+
+/// The values of every addon that has fresh ones, by its id.
+pub(crate) fn of_addons(state: &HostState) -> BTreeMap<String, Values> {
+    let reports = state.snapshot.collectors.iter();
+    reports.filter_map(|report| Some((addon_of(report)?.to_owned(), values(report)?))).collect()
+}
+
+/// The addon that a report comes from.
+pub(crate) fn addon_of(report: &CollectorReport) -> Option<&str> {
+    report.info.group.strip_prefix(ADDON_GROUP)
+}
+
+/// What the group of an addon's own series begins with; its id follows.
+pub(crate) const ADDON_GROUP: &str = "addon.";
 
 fn errors(snapshot: &Snapshot) -> Vec<MeasurementError> {
     let unwell = snapshot.collectors.iter().filter(|report| {

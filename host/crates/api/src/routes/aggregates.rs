@@ -9,13 +9,13 @@ use crate::shared::Shared;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use lowtide_core::limits;
-use lowtide_core::window::Scratch;
+use lowtide_core::window::{Scratch, Selector, TimeRange};
 
 /// Current value, average, minimum, maximum and 95th percentile of series over a part of the last hour
 ///
 /// For counters and histograms the aggregates are of the increase per second between samples.
 #[utoipa::path(get, path = "/api/system-stats/aggregates", tag = "stats", params(
-    ("group" = Option<String>, Query, description = "Only series of this group: host, process, api, quiet, collectors, tick", example = "host"),
+    ("group" = Option<String>, Query, description = "Only series of this group: host, process, api, quiet, collectors, tick, addons (what they cost), addon.<id> (an addon's own)", example = "host"),
     ("metric" = Option<String>, Query, description = "Only these metrics: full names, comma-separated or repeated", example = "host_cpu_usage_ratio"),
     ("labels" = Option<String>, Query, description = "Only series with these labels: key=value, comma-separated", example = "device=sda"),
     ("range" = Option<String>, Query, description = "How far back from `to`: 90s, 15m, 1h. Default 1h", example = "15m"),
@@ -38,8 +38,19 @@ pub(super) async fn get_aggregates(
     // Up to the newest tick: within one tick the answer stays the same, and so does its entity tag.
     let range = params.range(state.snapshot.at.wall)?;
     select::check(&selector, &state)?;
-    let series = shared.app.with_window(|window| {
-        let views = window.select(&selector);
+    let series = aggregate(&shared, &selector, range)?;
+    let etag = query_tag(&shared, &state, &request);
+    Ok(json(&etag, &Aggregates::new(range, series)).respond(request.headers()))
+}
+
+/// The aggregates of what a selector matches.
+pub(super) fn aggregate(
+    shared: &Shared,
+    selector: &Selector,
+    range: TimeRange,
+) -> Result<Vec<SeriesAggregate>, Box<Problem>> {
+    shared.app.with_window(|window| {
+        let views = window.select(selector);
         if views.len() > limits::QUERY_SERIES_MAX {
             let detail = format!("{} series match, at most {} fit", views.len(), limits::QUERY_SERIES_MAX);
             return Err(Problem::new(Code::TooManyValues, detail));
@@ -49,7 +60,5 @@ pub(super) async fn get_aggregates(
             .iter()
             .filter_map(|view| Some(SeriesAggregate::new(view, &view.aggregate(range, &mut scratch)?, range)))
             .collect())
-    })?;
-    let etag = query_tag(&shared, &state, &request);
-    Ok(json(&etag, &Aggregates::new(range, series)).respond(request.headers()))
+    })
 }

@@ -24,7 +24,7 @@ const NICE_STEPS: [u64; 14] = [1, 2, 5, 10, 15, 30, 60, 300, 900, 1_800, 3_600, 
 /// The daemon holds the last hour at full resolution; `held_since` says where it begins. Buckets are aligned to the Unix epoch;
 /// gaps are nulls. For counters `avg`, `min`, `max` and `p95` are increases per second and survive resets.
 #[utoipa::path(get, path = "/api/system-stats/history", tag = "stats", params(
-    ("group" = Option<String>, Query, description = "Only series of this group: host, process, api, quiet, collectors, tick", example = "host"),
+    ("group" = Option<String>, Query, description = "Only series of this group: host, process, api, quiet, collectors, tick, addons (what they cost), addon.<id> (an addon's own)", example = "host"),
     ("metric" = Option<String>, Query, description = "Only these metrics: full names, comma-separated or repeated", example = "host_cpu_usage_ratio"),
     ("labels" = Option<String>, Query, description = "Only series with these labels: key=value, comma-separated", example = "device=sda"),
     ("range" = Option<String>, Query, description = "How far back from `to`: 90s, 15m, 1h. Default 1h", example = "15m"),

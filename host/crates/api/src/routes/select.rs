@@ -1,22 +1,29 @@
 //! Whether what a query names exists at all: a misspelt metric is a mistake to be told, not an empty answer. What is declared
 //! but not there on this host stays an empty answer.
 
+use crate::dto::current::ADDON_GROUP;
 use crate::error::Problem;
+use lowtide_addons::id::AddonId;
 use lowtide_core::metric::{Kind, MetricDef};
+use lowtide_core::report::CollectorInfo;
 use lowtide_core::state::HostState;
 use lowtide_core::window::Selector;
+use std::sync::LazyLock;
 
 /// Refuses groups, metrics and label keys that no collector declares.
 pub(super) fn check(selector: &Selector, state: &HostState) -> Result<(), Box<Problem>> {
     if let Some(group) = &selector.group {
-        let mut groups: Vec<&str> = state.reports().map(|report| &*report.info.group).collect();
+        let own = group.strip_prefix(ADDON_GROUP).is_some_and(|id| AddonId::new(id).is_ok());
+        let built_in = state.reports().map(|report| &*report.info.group).filter(|group| !group.starts_with(ADDON_GROUP));
+        let mut groups: Vec<&str> = built_in.chain([&*USAGE.group]).collect();
         groups.dedup();
-        if !groups.contains(&group.as_str()) {
-            let reason = format!("there is no such group; there are {}", groups.join(", "));
+        // An addon may be gone while its last hour is still held.
+        if !own && !groups.contains(&group.as_str()) {
+            let reason = format!("there is no such group; there are {}, addon.<id>", groups.join(", "));
             return Err(Problem::parameter("group", reason, "host"));
         }
     }
-    let declared = || state.reports().flat_map(|report| report.info.metrics.iter());
+    let declared = || state.reports().flat_map(|report| report.info.metrics.iter()).chain(USAGE.metrics.iter());
     let called = |metric: &MetricDef, name: &str| {
         let part = name.strip_prefix(&*metric.name).filter(|part| !part.is_empty());
         metric.name == name
@@ -46,6 +53,9 @@ pub(super) fn check(selector: &Selector, state: &HostState) -> Result<(), Box<Pr
     }
     Ok(())
 }
+
+/// What addons cost: declared also on a host that has none, so that a chart for many hosts does not fail on it.
+static USAGE: LazyLock<CollectorInfo> = LazyLock::new(lowtide_addons::metering_info);
 
 /// Suffixes of a histogram's numbers.
 const PARTS: [&str; 3] = ["_bucket", "_sum", "_count"];

@@ -1,0 +1,404 @@
+//! Addons: how they are, what they cost, their logs and documents, and the switches that act on them.
+
+use super::aggregates::aggregate;
+use super::current::{json, live, query_tag};
+use crate::document::{Document, JSON};
+use crate::dto::addons::{AddonDetail, AddonList, AddonLog, AddonMetrics, AddonSummary, AddonsOverview};
+use crate::dto::current::ADDON_GROUP;
+use crate::error::{Code, Problem};
+use crate::observe::has_body;
+use crate::params::{Params, RANGE};
+use crate::shared::{Live, Shared};
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, Request, State};
+use axum::http::header::{HOST, LAST_MODIFIED, ORIGIN, X_CONTENT_TYPE_OPTIONS};
+use axum::http::{HeaderMap, HeaderValue};
+use axum::response::Response;
+use lowtide_addons::caps::log::{Level, LogLine};
+use lowtide_addons::limits::{ADDONS_MAX, LOG_LINES_KEPT};
+use lowtide_addons::{AddonHost, AddonState, AddonView, AskError};
+use lowtide_clock as clock;
+use lowtide_core::window::Selector;
+use serde::Serialize;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Log lines in one answer unless more are asked for: two screens.
+const LOG_LINES_DEFAULT: usize = 100;
+
+/// What a client waits for a document that an addon has not made yet: it is asked right after its start.
+const NO_STATS_YET_SECONDS: u64 = 2;
+
+/// The path's name of an addon.
+type Name = Result<Path<String>, PathRejection>;
+
+/// What was asked for cannot be done, and why.
+fn refused(error: AskError) -> Box<Problem> {
+    let text = error.to_string();
+    match error {
+        AskError::Unknown(_) => Problem::new(Code::NoSuchAddon, text),
+        AskError::Configured(_) => Problem::new(Code::AddonConfiguredOff, text),
+        AskError::Disk(_) => Problem::new(Code::CannotRemember, text),
+        AskError::Stopping => Problem::new(Code::Stopping, text).retry_after(5),
+    }
+}
+
+/// The decoded name. What is not text names no addon.
+fn named(name: Name) -> Result<String, Box<Problem>> {
+    name.map(|Path(name)| name)
+        .map_err(|_| Problem::new(Code::NoSuchAddon, "the name in the path is not percent-encoded UTF-8"))
+}
+
+/// A document whose tag follows from its bytes: it says how things are now, not at a tick.
+fn hashed(document: &impl Serialize) -> Document {
+    // Plain structs always serialise.
+    let bytes = serde_json::to_vec(document).unwrap_or_default();
+    let tag = tag(&bytes);
+    Document::new(JSON, &tag, bytes)
+}
+
+fn tag(bytes: &[u8]) -> String {
+    let mut hasher = DefaultHasher::new();
+    bytes.hash(&mut hasher);
+    format!("{:016x}", hasher.finish())
+}
+
+fn uptime(shared: &Shared) -> Duration {
+    clock::mono().since(shared.app.about().started.mono)
+}
+
+/// Every addon, and what is wrong with its own document.
+pub(super) fn with_complaints(host: &AddonHost) -> Vec<(AddonView, Option<String>)> {
+    let complaint = |view: &AddonView| {
+        let problem = makes_stats(view).then(|| host.stats(&view.name).ok()?.err()).flatten();
+        problem.map(|problem| problem.text)
+    };
+    let views = host.list().into_iter();
+    views.map(|view| (complaint(&view), view)).map(|(complaint, view)| (view, complaint)).collect()
+}
+
+fn makes_stats(view: &AddonView) -> bool {
+    view.exports.contains(&"custom-stats")
+}
+
+/// All addons, with a summary
+///
+/// By id, in pages. Files in the addons folder that cannot be an addon are among them, with the reason.
+#[utoipa::path(get, path = "/api/addons", tag = "addons", params(
+    ("limit" = Option<usize>, Query, description = "Addons in the answer, at most and by default 2000"),
+    ("after" = Option<String>, Query, description = "Only addons after this one: `next` of the page before"),
+), responses(
+    (status = 200, description = "The addons", body = AddonList),
+    (status = 304, description = "The client has it already"),
+    (status = "4XX", description = "See `code`", body = Problem, content_type = "application/problem+json"),
+    (status = "5XX", description = "See `code`", body = Problem, content_type = "application/problem+json"),
+))]
+pub(super) async fn get_addons(
+    State(shared): State<Shared>,
+    request: Request,
+) -> Result<Response, Box<Problem>> {
+    let params = Params::parse(request.uri().query(), &["limit", "after"])?;
+    let limit = params.whole("limit", 1..=ADDONS_MAX as u64)?.unwrap_or(ADDONS_MAX as u64);
+    let after = params.get("after");
+    let views = shared.addons()?.list();
+    let summary = AddonSummary::new(&views, uptime(&shared));
+    let mut following = views.iter().filter(|view| after.is_none_or(|after| view.name.as_str() > after));
+    let page: Vec<&AddonView> = following.by_ref().take(usize::try_from(limit).unwrap_or(ADDONS_MAX)).collect();
+    let next = page.last().filter(|_| following.next().is_some()).map(|last| last.name.clone());
+    Ok(hashed(&AddonList::new(summary, &page, next)).respond(request.headers()))
+}
+
+/// Everything about one addon
+///
+/// Also about a file in the addons folder that cannot be one, by its name.
+#[utoipa::path(get, path = "/api/addons/{id}", tag = "addons", params(
+    ("id" = String, Path, description = "Id of the addon, or name of the file"),
+), responses(
+    (status = 200, description = "The addon", body = AddonDetail),
+    (status = 304, description = "The client has it already"),
+    (status = "4XX", description = "See `code`", body = Problem, content_type = "application/problem+json"),
+    (status = "5XX", description = "See `code`", body = Problem, content_type = "application/problem+json"),
+))]
+pub(super) async fn get_addon(
+    State(shared): State<Shared>,
+    name: Name,
+    request: Request,
+) -> Result<Response, Box<Problem>> {
+    Params::parse(request.uri().query(), &[])?;
+    let view = shared.addons()?.view(&named(name)?).map_err(refused)?;
+    Ok(hashed(&AddonDetail::new(view)).respond(request.headers()))
+}
+
+/// An addon's own document, as the addon wrote it
+///
+/// The addon is asked from time to time, not by this request; `Last-Modified` says when it made this one.
+#[utoipa::path(get, path = "/api/addons/{id}/stats", tag = "addons", params(
+    ("id" = String, Path, description = "Id of the addon"),
+), responses(
+    (status = 200, description = "The document; its fields are the addon's", body = HashMap<String, Object>, content_type = "application/json"),
+    (status = 304, description = "The client has it already"),
+    (status = "4XX", description = "See `code`", body = Problem, content_type = "application/problem+json"),
+    (status = "5XX", description = "See `code`", body = Problem, content_type = "application/problem+json"),
+))]
+pub(super) async fn get_stats(
+    State(shared): State<Shared>,
+    name: Name,
+    request: Request,
+) -> Result<Response, Box<Problem>> {
+    Params::parse(request.uri().query(), &[])?;
+    let host = shared.addons()?;
+    let view = host.view(&named(name)?).map_err(refused)?;
+    if !makes_stats(&view) {
+        return Err(Problem::new(Code::NoStats, "this addon does not export `custom-stats`"));
+    }
+    let stats = match host.stats(&view.name).map_err(refused)? {
+        Ok(Some(stats)) => stats,
+        Ok(None) if matches!(view.state, AddonState::Disabled | AddonState::Refused) => {
+            return Err(Problem::new(Code::NoStats, format!("this addon is {}", view.state.name())));
+        }
+        Ok(None) => {
+            let problem = Problem::new(Code::NoStats, "this addon has not made its document yet");
+            return Err(problem.retry_after(NO_STATS_YET_SECONDS));
+        }
+        Err(failed) => {
+            let problem = Problem::new(Code::StatsFailed, failed.text);
+            return Err(problem.retry_after(lowtide_addons::limits::STATS_INTERVAL.as_secs()));
+        }
+    };
+    let tag = tag(stats.json.as_bytes());
+    let mut response = Document::new(JSON, &tag, stats.json).respond(request.headers());
+    let headers = response.headers_mut();
+    // What a stranger wrote must never be taken for a page.
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if let Some(at) = http_date(stats.at.unix_ms()) {
+        headers.insert(LAST_MODIFIED, at);
+    }
+    Ok(response)
+}
+
+/// A time as HTTP headers have it (RFC 9110, 5.6.7).
+fn http_date(unix_ms: i64) -> Option<HeaderValue> {
+    let at = jiff::Timestamp::from_millisecond(unix_ms).ok()?;
+    let text = jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&at).ok()?;
+    HeaderValue::try_from(text).ok()
+}
+
+/// What an addon cost and did, and its own metrics, over the last hour or a part of it
+///
+/// Current value, average, minimum, maximum and 95th percentile, as /api/system-stats/aggregates has them.
+#[utoipa::path(get, path = "/api/addons/{id}/metrics", tag = "addons", params(
+    ("id" = String, Path, description = "Id of the addon"),
+    ("range" = Option<String>, Query, description = "How far back from `to`: 90s, 15m, 1h. Default 1h", example = "15m"),
+    ("from" = Option<String>, Query, description = "Start, RFC 3339 or Unix seconds, instead of `range`"),
+    ("to" = Option<String>, Query, description = "End, RFC 3339 or Unix seconds. Default now"),
+), responses(
+    (status = 200, description = "The aggregates", body = AddonMetrics),
+    (status = 304, description = "The client has it already"),
+    (status = "4XX", description = "See `code`", body = Problem, content_type = "application/problem+json"),
+    (status = "5XX", description = "See `code`", body = Problem, content_type = "application/problem+json"),
+))]
+pub(super) async fn get_metrics(
+    State(shared): State<Shared>,
+    name: Name,
+    request: Request,
+) -> Result<Response, Box<Problem>> {
+    let params = Params::parse(request.uri().query(), &RANGE)?;
+    let view = shared.addons()?.view(&named(name)?).map_err(refused)?;
+    let state = shared.app.state().ok_or_else(Problem::not_ready)?;
+    // Up to the newest tick: within one tick the answer stays the same, and so does its entity tag.
+    let range = params.range(state.snapshot.at.wall)?;
+    let usage = Selector {
+        group: Some("addons".to_owned()),
+        labels: vec![("addon".to_owned(), view.name.clone())],
+        ..Selector::default()
+    };
+    let own = Selector { group: Some(format!("{ADDON_GROUP}{}", view.name)), ..Selector::default() };
+    let (usage, own) = (aggregate(&shared, &usage, range)?, aggregate(&shared, &own, range)?);
+    // State and version are those of now, so they are part of the tag.
+    let now = tag(format!("{} {} {:?}", view.name, view.state.name(), view.version).as_bytes());
+    let etag = format!("{}-{now}", query_tag(&shared, &state, &request));
+    Ok(json(&etag, &AddonMetrics::new(view, range, usage, own)).respond(request.headers()))
+}
+
+/// Lines of an addon's log
+///
+/// Without `since` the newest; with it those that follow, so that a reader can go on with `next`.
+#[utoipa::path(get, path = "/api/addons/{id}/logs", tag = "addons", params(
+    ("id" = String, Path, description = "Id of the addon"),
+    ("since" = Option<u64>, Query, description = "Only lines after this number: `next` of the answer before; 0 for the oldest that are kept"),
+    ("limit" = Option<usize>, Query, description = "Lines in the answer, 1 to 500. Default 100"),
+    ("level" = Option<String>, Query, description = "Only lines that matter at least so much: debug, info, warn, error. Default debug", example = "warn"),
+), responses(
+    (status = 200, description = "The lines", body = AddonLog),
+    (status = 304, description = "The client has it already"),
+    (status = "4XX", description = "See `code`", body = Problem, content_type = "application/problem+json"),
+    (status = "5XX", description = "See `code`", body = Problem, content_type = "application/problem+json"),
+))]
+pub(super) async fn get_logs(
+    State(shared): State<Shared>,
+    name: Name,
+    request: Request,
+) -> Result<Response, Box<Problem>> {
+    let params = Params::parse(request.uri().query(), &["since", "limit", "level"])?;
+    let since = params.whole("since", 0..=u64::MAX)?;
+    let limit = params.whole("limit", 1..=LOG_LINES_KEPT as u64)?;
+    let limit = limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(LOG_LINES_DEFAULT);
+    let level = level(&params)?;
+    let host = shared.addons()?;
+    let view = host.view(&named(name)?).map_err(refused)?;
+    // A reader may stand behind the newest line: the addon was removed and came again, or the daemon did. It begins anew.
+    let since = since.map(|since| if since > view.log_lines { 0 } else { since });
+    // A file that cannot be an addon has no log.
+    let (missed, lines) = match since {
+        Some(since) => host.log(&view.name, since, LOG_LINES_KEPT).unwrap_or_default(),
+        None => (0, host.newest_log(&view.name, LOG_LINES_KEPT).unwrap_or_default()),
+    };
+    let (lines, next) = choose(&lines, since, limit, level);
+    Ok(hashed(&AddonLog::new(&lines, missed, next)).respond(request.headers()))
+}
+
+/// The lines of this level or above, at most `limit`: the first ones of a reader that goes on, the last ones otherwise; and where it
+/// goes on.
+fn choose(lines: &[Arc<LogLine>], since: Option<u64>, limit: usize, level: Level) -> (Vec<Arc<LogLine>>, u64) {
+    let mut wanted: Vec<Arc<LogLine>> = lines.iter().filter(|line| line.level >= level).cloned().collect();
+    let looked_at = lines.last().map_or(since.unwrap_or(0), |line| line.number);
+    if since.is_none() {
+        wanted.drain(..wanted.len().saturating_sub(limit));
+        return (wanted, looked_at);
+    }
+    let more = wanted.len() > limit;
+    wanted.truncate(limit);
+    let next = wanted.last().filter(|_| more).map_or(looked_at, |line| line.number);
+    (wanted, next)
+}
+
+fn level(params: &Params) -> Result<Level, Box<Problem>> {
+    let levels = [Level::Debug, Level::Info, Level::Warn, Level::Error];
+    let Some(text) = params.get("level") else { return Ok(Level::Debug) };
+    let found = levels.into_iter().find(|level| level.name() == text);
+    found.ok_or_else(|| Problem::parameter("level", "must be debug, info, warn or error", "warn"))
+}
+
+/// Stats of all addons in one document, for dashboards
+///
+/// Made once a tick and cached.
+#[utoipa::path(get, path = "/api/system-stats/addons", tag = "stats", responses(
+    (status = 200, description = "All addons", body = AddonsOverview),
+    (status = 304, description = "The client has it already"),
+    (status = "4XX", description = "See `code`", body = Problem, content_type = "application/problem+json"),
+    (status = "5XX", description = "See `code`", body = Problem, content_type = "application/problem+json"),
+))]
+pub(super) async fn get_overview(
+    State(shared): State<Shared>,
+    request: Request,
+) -> Result<Response, Box<Problem>> {
+    Params::parse(request.uri().query(), &[])?;
+    let host = shared.addons()?;
+    live(&shared, request.headers(), Live::Addons, |state, etag| {
+        json(etag, &AddonsOverview::new(state, &host.list(), uptime(&shared), ADDONS_MAX))
+    })
+}
+
+/// Switches an addon on, also across restarts of the daemon
+///
+/// Answers when it was taken over; the addon is loaded after that, which `state` tells. Switching on what is on starts it anew.
+#[utoipa::path(post, path = "/api/addons/{id}/enable", tag = "addons", params(
+    ("id" = String, Path, description = "Id of the addon"),
+), responses(
+    (status = 200, description = "The addon as it is now", body = AddonDetail),
+    (status = "4XX", description = "See `code`", body = Problem, content_type = "application/problem+json"),
+    (status = "5XX", description = "See `code`", body = Problem, content_type = "application/problem+json"),
+))]
+pub(super) async fn post_enable(
+    State(shared): State<Shared>,
+    name: Name,
+    request: Request,
+) -> Result<Response, Box<Problem>> {
+    may_act(&request)?;
+    let view = shared.addons()?.set_enabled(&named(name)?, true).await.map_err(refused)?;
+    Ok(hashed(&AddonDetail::new(view)).respond(&HeaderMap::new()))
+}
+
+/// Switches an addon off, also across restarts of the daemon
+///
+/// Answers when the addon has ended: it may finish the call that it is in.
+#[utoipa::path(post, path = "/api/addons/{id}/disable", tag = "addons", params(
+    ("id" = String, Path, description = "Id of the addon"),
+), responses(
+    (status = 200, description = "The addon as it is now", body = AddonDetail),
+    (status = "4XX", description = "See `code`", body = Problem, content_type = "application/problem+json"),
+    (status = "5XX", description = "See `code`", body = Problem, content_type = "application/problem+json"),
+))]
+pub(super) async fn post_disable(
+    State(shared): State<Shared>,
+    name: Name,
+    request: Request,
+) -> Result<Response, Box<Problem>> {
+    may_act(&request)?;
+    let view = shared.addons()?.set_enabled(&named(name)?, false).await.map_err(refused)?;
+    Ok(hashed(&AddonDetail::new(view)).respond(&HeaderMap::new()))
+}
+
+/// Reads an addon's files again and starts it anew, also out of quarantine
+///
+/// Answers when it was taken over; the addon is loaded after that, which `state` tells.
+#[utoipa::path(post, path = "/api/addons/{id}/reload", tag = "addons", params(
+    ("id" = String, Path, description = "Id of the addon"),
+), responses(
+    (status = 200, description = "The addon as it is now", body = AddonDetail),
+    (status = "4XX", description = "See `code`", body = Problem, content_type = "application/problem+json"),
+    (status = "5XX", description = "See `code`", body = Problem, content_type = "application/problem+json"),
+))]
+pub(super) async fn post_reload(
+    State(shared): State<Shared>,
+    name: Name,
+    request: Request,
+) -> Result<Response, Box<Problem>> {
+    may_act(&request)?;
+    let view = shared.addons()?.reload(&named(name)?).await.map_err(refused)?;
+    Ok(hashed(&AddonDetail::new(view)).respond(&HeaderMap::new()))
+}
+
+/// What every request that acts must be: of this site, without parameters and without a body.
+fn may_act(request: &Request) -> Result<(), Box<Problem>> {
+    same_site(request)?;
+    Params::parse(request.uri().query(), &[])?;
+    if has_body(request) {
+        return Err(Problem::new(Code::UnexpectedBody, "what to do is in the path"));
+    }
+    Ok(())
+}
+
+/// Refuses what a page of another site had a browser send: there is no token yet that such a page would lack. A page of this
+/// daemon is only believed on a loopback name, because any other name may be made to mean this machine (DNS rebinding).
+fn same_site(request: &Request) -> Result<(), Box<Problem>> {
+    let headers = request.headers();
+    let refuse = |detail| Err(Problem::new(Code::CrossSiteRequest, detail));
+    let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
+    if !matches!(site, None | Some(b"same-origin" | b"none")) {
+        return refuse("the header Sec-Fetch-Site says that it comes from elsewhere");
+    }
+    let Some(origin) = headers.get(ORIGIN) else { return Ok(()) };
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok());
+    let host = request.uri().authority().map(axum::http::uri::Authority::as_str).or(host);
+    let page = origin.to_str().ok().and_then(|origin| {
+        origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"))
+    });
+    match (page, host) {
+        (Some(page), Some(host)) if page.eq_ignore_ascii_case(host) && is_loopback(host) => Ok(()),
+        _ => refuse("the header Origin names another site"),
+    }
+}
+
+/// Whether a host with or without a port can only be this machine.
+fn is_loopback(authority: &str) -> bool {
+    let Ok(authority) = authority.parse::<axum::http::uri::Authority>() else { return false };
+    let host = authority.host();
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests;

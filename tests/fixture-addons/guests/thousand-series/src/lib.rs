@@ -1,0 +1,5 @@
+//! Returns twice as many series as an addon may have.
+
+use fixture_common::sdk::sample;
+
+fixture_common::collects!(|_| Ok((0..1_000).map(|number| sample("outcome", [number.to_string()], 1.0)).collect()));
