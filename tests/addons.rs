@@ -1,9 +1,11 @@
 //! Addons over HTTP. Here: a daemon whose folder is empty, or holds only what cannot be an addon; that needs no component.
 
 mod bytes;
+mod examples;
 mod folder;
 mod frozen;
 mod guests;
+mod live;
 mod stage;
 
 use crate::daemon::{Daemon, Launch, eventually};
@@ -50,11 +52,19 @@ fn what_is_not_there_is_no_such_addon() {
     for name in UNKNOWN {
         for path in ["", "/stats", "/metrics", "/logs"] {
             let answer = daemon.get(&format!("/api/addons/{name}{path}"));
-            assert_eq!((answer.status, &answer.problem()["code"]), (404, &json!("no_such_addon")), "{name}{path}");
+            assert_eq!(
+                (answer.status, &answer.problem()["code"]),
+                (404, &json!("no_such_addon")),
+                "{name}{path}"
+            );
         }
         for action in ["enable", "disable", "reload"] {
             let answer = post(&daemon, &format!("/api/addons/{name}/{action}"), &[], b"");
-            assert_eq!((answer.status, &answer.problem()["code"]), (404, &json!("no_such_addon")), "{name} {action}");
+            assert_eq!(
+                (answer.status, &answer.problem()["code"]),
+                (404, &json!("no_such_addon")),
+                "{name} {action}"
+            );
         }
     }
     for path in ["/api/addons/", "/api/addons/demo/", "/api/addons/demo/nothing", "/api/addons/a/b/stats"] {
@@ -105,7 +115,11 @@ fn bad_parameters_are_told_before_the_addon_is_looked_for() {
         let answer = daemon.get(&format!("/api/addons{query}"));
         assert_eq!(answer.status, 400, "{query}: {}", answer.text());
         let problem = answer.problem();
-        assert_eq!((&problem["code"], &problem["parameter"]), (&json!("invalid_parameter"), &json!(parameter)), "{query}");
+        assert_eq!(
+            (&problem["code"], &problem["parameter"]),
+            (&json!("invalid_parameter"), &json!(parameter)),
+            "{query}"
+        );
     }
 }
 
@@ -129,14 +143,20 @@ fn files_that_cannot_be_addons_are_listed_with_what_to_do() {
     }
     let one = daemon.json("/api/addons/READ%20ME.txt");
     fits("Addon", &one);
-    assert_eq!((&one["id"], &one["digest"], &one["component_bytes"]), (&json!("READ ME.txt"), &Value::Null, &Value::Null));
+    assert_eq!(
+        (&one["id"], &one["digest"], &one["component_bytes"]),
+        (&json!("READ ME.txt"), &Value::Null, &Value::Null)
+    );
     let metrics = daemon.json("/api/addons/READ%20ME.txt/metrics");
     fits("AddonMetrics", &metrics);
     assert_eq!((&metrics["usage"], &metrics["own"]), (&json!([]), &json!([])));
     let log = daemon.json("/api/addons/READ%20ME.txt/logs");
     assert_eq!(log, json!({ "lines": [], "missed": 0, "next": 0 }));
     assert_eq!(daemon.get("/api/addons/READ%20ME.txt/stats").problem()["code"], "no_stats");
-    assert_eq!(post(&daemon, "/api/addons/READ%20ME.txt/reload", &[], b"").problem()["code"], "no_such_addon");
+    assert_eq!(
+        post(&daemon, "/api/addons/READ%20ME.txt/reload", &[], b"").problem()["code"],
+        "no_such_addon"
+    );
 
     let first = daemon.json("/api/addons?limit=1");
     assert_eq!((first["addons"].as_array().unwrap().len(), &first["next"]), (1, &first["addons"][0]["id"]));
@@ -146,7 +166,12 @@ fn files_that_cannot_be_addons_are_listed_with_what_to_do() {
 
     let health = daemon.json("/api/system-stats/health");
     assert_eq!(health["status"], "warn");
-    let check = health["checks"].as_array().unwrap().iter().find(|check| check["name"] == "addon.READ ME.txt").cloned();
+    let check = health["checks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|check| check["name"] == "addon.READ ME.txt")
+        .cloned();
     assert!(check.unwrap()["detail"].as_str().unwrap().starts_with("is refused: "), "{health}");
     assert_eq!(daemon.get("/readyz").status, 200, "an addon's trouble is not the daemon's");
 

@@ -136,7 +136,8 @@ fn a_client_that_has_it_gets_304_and_a_new_tick_is_a_new_document() {
     for (path, query, ..) in documents().filter(|(path, ..)| !path.ends_with('z')) {
         let target = format!("{path}{query}");
         // Another tick may come between the two questions; then they are asked again.
-        let known = !["/api/system-stats/health", "/api/system-stats/aggregates", "/api/addons"].contains(&path);
+        let known =
+            !["/api/system-stats/health", "/api/system-stats/aggregates", "/api/addons"].contains(&path);
         if known {
             let empty = eventually("a 304", || {
                 let etag = daemon.get(&target).header("etag")?.to_owned();

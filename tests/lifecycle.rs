@@ -155,7 +155,10 @@ fn a_reload_applies_what_is_said_of_addons() {
     let mut stream = Stream::open(daemon.address, "", None);
     let state = || daemon.json("/api/addons/demo")["state"].as_str().map(str::to_owned);
     eventually("it is refused", || (state().as_deref() == Some("refused")).then_some(()));
-    write(&daemon, "[collectors]\ntick_seconds = 1\n[addon.demo]\nenabled = false\n[addon.demo.settings]\nx = 1\n");
+    write(
+        &daemon,
+        "[collectors]\ntick_seconds = 1\n[addon.demo]\nenabled = false\n[addon.demo.settings]\nx = 1\n",
+    );
     let data = reload(&daemon, &mut stream);
     assert_eq!(data["applied"], serde_json::json!(["addon.demo.enabled", "addon.demo.settings.x"]), "{data}");
     assert_eq!((&data["restart_needed"], &data["errors"]), (&serde_json::json!([]), &serde_json::json!([])));

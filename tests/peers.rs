@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 /// The program of a peer, or nothing where this machine cannot have it.
-fn peer(name: &str) -> Option<PathBuf> {
+pub(crate) fn peer(name: &str) -> Option<PathBuf> {
     if let Some(file) = std::env::var_os(format!("LOWTIDE_TEST_{}", name.to_uppercase())) {
         return Some(file.into());
     }

@@ -20,7 +20,9 @@ mod quiet;
 mod tests;
 mod value;
 
-pub use addon::{Addon, Grants, Leases, Priority, SETTINGS_MAX, SETTING_NAME_BYTES_MAX, SettingValue, host_configs};
+pub use addon::{
+    Addon, Grants, Leases, Priority, SETTING_NAME_BYTES_MAX, SETTINGS_MAX, SettingValue, host_configs,
+};
 pub use changes::{Change, changes};
 pub use document::{json_schema, reference_markdown, sample_toml};
 pub use error::{ConfigError, ErrorKind, Origin, Position};

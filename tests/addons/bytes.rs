@@ -17,7 +17,12 @@ struct Bad {
     words: &'static [&'static str],
 }
 
-fn bad(id: &'static str, bytes: impl Into<Vec<u8>>, code: &'static str, words: &'static [&'static str]) -> Bad {
+fn bad(
+    id: &'static str,
+    bytes: impl Into<Vec<u8>>,
+    code: &'static str,
+    words: &'static [&'static str],
+) -> Bad {
     Bad { id, bytes: bytes.into(), code, words }
 }
 
@@ -121,20 +126,54 @@ fn all_bad() -> Vec<Bad> {
         bad("elf", fs::read("/proc/self/exe").unwrap()[..4_096].to_vec(), "not_wasm", &["native program"]),
         bad("core-module", text("(module)"), "core_module", &["wasm32-wasip2"]),
         bad("cut", &whole[..half], "truncated", &["copy it again"]),
-        bad("many-functions", with_functions(&vec![vec![0, 0x0b]; 100_000]), "too_many_functions", &["100000", "60000"]),
+        bad(
+            "many-functions",
+            with_functions(&vec![vec![0, 0x0b]; 100_000]),
+            "too_many_functions",
+            &["100000", "60000"],
+        ),
         bad("long-function", with_functions(&[idle(2 << 20)]), "function_too_large", &["split it"]),
-        bad("table-of-branches", with_functions(&[table_of_branches(7_000_000)]), "function_too_large", &["7000"]),
+        bad(
+            "table-of-branches",
+            with_functions(&[table_of_branches(7_000_000)]),
+            "function_too_large",
+            &["7000"],
+        ),
         bad("smaller-table", with_functions(&[table_of_branches(900_000)]), "no_exports", &[]),
         bad("no-export", with_functions(&[idle(9)]), "no_exports", &["implement one"]),
-        bad("squatter", with_import("lowtide:adon/log@0.1.0"), "unknown_import", &["lowtide:adon/log", "link everything else"]),
-        bad("typo", with_import("lowtide:addon/metric@0.1.0"), "unknown_interface", &["did you mean metrics"]),
-        bad("wasi-http", with_import("wasi:http/outgoing-handler@0.2.0"), "unknown_import", &["use lowtide:addon/http instead"]),
+        bad(
+            "squatter",
+            with_import("lowtide:adon/log@0.1.0"),
+            "unknown_import",
+            &["lowtide:adon/log", "link everything else"],
+        ),
+        bad(
+            "typo",
+            with_import("lowtide:addon/metric@0.1.0"),
+            "unknown_interface",
+            &["did you mean metrics"],
+        ),
+        bad(
+            "wasi-http",
+            with_import("wasi:http/outgoing-handler@0.2.0"),
+            "unknown_import",
+            &["use lowtide:addon/http instead"],
+        ),
         bad("wasi-of-tomorrow", with_import("wasi:cli/environment@0.3.0"), "unknown_import", &["WASI 0.2"]),
         bad("wasi-nn", with_import("wasi:nn/graph@0.2.0"), "unknown_import", &["of WASI there are"]),
-        bad("future", with_export("lowtide:addon/collector@0.9.0"), "future_version", &["0.9.0", "build it against 0.1"]),
+        bad(
+            "future",
+            with_export("lowtide:addon/collector@0.9.0"),
+            "future_version",
+            &["0.9.0", "build it against 0.1"],
+        ),
         bad("far-future", with_import("lowtide:addon/log@4294967296.0.0"), "future_version", &["4294967296"]),
-        bad("hollow", with_export("lowtide:addon/collector@0.1.0"), "interface_mismatch", &["does not fit", "WIT"]),
-        bad("wrong-type", wrong_type(), "interface_mismatch", &["does not fit"]),
+        bad(
+            "hollow",
+            with_export("lowtide:addon/collector@0.1.0"),
+            "interface_mismatch",
+            &["does not fit", "WIT"],
+        ),
         bad("deep-lists", deep(1_000), "invalid", &[]),
         bad("nested-components", nested(200), "too_many_modules", &["64"]),
         bad("many-imports", many_imports(), "too_many_imports", &["201"]),
@@ -164,8 +203,11 @@ fn nested(depth: usize) -> Vec<u8> {
 }
 
 fn many_imports() -> Vec<u8> {
-    let imports: String = (0..200).map(|number| format!("(import \"a:b/c{number}@0.1.0\" (instance))")).collect();
-    text(&format!("(component {imports} (instance $e) (export \"lowtide:addon/collector@0.1.0\" (instance $e)))"))
+    let imports: String =
+        (0..200).map(|number| format!("(import \"a:b/c{number}@0.1.0\" (instance))")).collect();
+    text(&format!(
+        "(component {imports} (instance $e) (export \"lowtide:addon/collector@0.1.0\" (instance $e)))"
+    ))
 }
 
 #[test]
@@ -202,6 +244,16 @@ fn what_cannot_be_an_addon_is_refused_by_its_own_word() {
 }
 
 #[test]
+fn an_export_of_another_type_breaks_the_contract() {
+    let stage = Stage::new(BTreeMap::new());
+    stage.put_bytes("wrong-type", &wrong_type());
+    let view = stage.until("wrong-type", "stopped", |view| view.problem.is_some());
+    let problem = view.problem.unwrap();
+    assert_eq!(problem.code, "contract", "{}", problem.text);
+    assert!(problem.text.contains("build it against the WIT"), "{}", problem.text);
+}
+
+#[test]
 fn a_component_cut_at_a_thousand_places_is_never_taken_for_another() {
     let whole = companion();
     let found = inspect(&whole).unwrap();
@@ -212,7 +264,11 @@ fn a_component_cut_at_a_thousand_places_is_never_taken_for_another() {
             // Only what tools left behind the component is missing.
             Ok(rest) => {
                 whole_enough += 1;
-                assert_eq!((rest.imports, rest.exports), (found.imports.clone(), found.exports.clone()), "{length}");
+                assert_eq!(
+                    (rest.imports, rest.exports),
+                    (found.imports.clone(), found.exports.clone()),
+                    "{length}"
+                );
             }
             Err(InspectError::NotWasm(_)) => assert_eq!(length, 0),
             Err(InspectError::Truncated { bytes }) => assert_eq!(bytes, length),
@@ -251,7 +307,9 @@ fn damaged_components_are_refused_or_contained() {
         stage.put_bytes(name, bytes);
     }
     for name in &chosen {
-        stage.until(name, "judged", |view| view.state.name() != "loading" && (view.metered.calls > 0 || view.problem.is_some()));
+        stage.until(name, "judged", |view| {
+            view.state.name() != "loading" && (view.metered.calls > 0 || view.problem.is_some())
+        });
     }
     stage.assert_companion_is_well(since);
 }

@@ -75,7 +75,8 @@ fn a_file_that_still_grows_is_never_run() {
     }
     drop(file);
     // It is the companion's component under another name.
-    let view = stage.until("growing", "runs when it is whole", |view| is_running(view) && view.metered.calls > 1);
+    let view =
+        stage.until("growing", "runs when it is whole", |view| is_running(view) && view.metered.calls > 1);
     assert_eq!(view.problem, None);
     stage.assert_companion_is_well(since);
 }
@@ -93,7 +94,9 @@ fn a_file_is_replaced_by_renaming_and_what_was_counted_goes_on() {
     let after = stage.host.view(TIDE).unwrap();
     assert_ne!(before.digest, after.digest);
     assert_eq!(before.loaded_at, after.loaded_at, "it is the same addon");
-    assert!(after.metered.calls > before.metered.calls && after.metered.restarts == before.metered.restarts + 1);
+    assert!(
+        after.metered.calls > before.metered.calls && after.metered.restarts == before.metered.restarts + 1
+    );
     assert_eq!((after.metered.crashes, replacements(&stage, TIDE)), (0, vec!["new_file"]));
     // The same bytes again are another file, and loading them hurts nobody.
     stage.put_bytes(TIDE, &tide(2));
@@ -118,7 +121,9 @@ fn a_broken_replacement_leaves_the_old_one_running_and_says_why() {
     ] {
         stage.put_bytes(TIDE, bytes);
         let view = stage.until(TIDE, code, |view| pending(view) == Some(code));
-        eventually("the old one goes on", || stage.host.view(TIDE).is_ok_and(|view| is_running(&view)).then_some(()));
+        eventually("the old one goes on", || {
+            stage.host.view(TIDE).is_ok_and(|view| is_running(&view)).then_some(())
+        });
         assert_eq!(view.digest, digest, "{code}");
         until_document(&stage, 1);
     }
@@ -156,7 +161,9 @@ fn two_places_for_one_addon_are_told_until_one_is_removed() {
     until_document(&stage, 1);
     // The running one goes on while it is not clear which is meant.
     stage.put_as(TIDE, COMPANION);
-    let view = stage.until(TIDE, "both are there", |view| view.pending.as_ref().is_some_and(|problem| problem.code == "duplicate_id"));
+    let view = stage.until(TIDE, "both are there", |view| {
+        view.pending.as_ref().is_some_and(|problem| problem.code == "duplicate_id")
+    });
     assert!(is_running(&view) && view.pending.unwrap().text.contains("remove one of them"));
     fs::remove_dir_all(stage.folder().join(TIDE)).unwrap();
     stage.until(TIDE, "nothing is wrong any more", |view| view.pending.is_none() && is_running(view));
@@ -185,7 +192,8 @@ fn what_must_not_be_loaded_is_refused_by_name() {
         }
         part
     };
-    let put = |name: &str, manifest: Option<&str>| fs::rename(place(name, manifest), folder.join(name)).unwrap();
+    let put =
+        |name: &str, manifest: Option<&str>| fs::rename(place(name, manifest), folder.join(name)).unwrap();
     let outside = stage.aside("outside.wasm");
     fs::write(&outside, tide(1)).unwrap();
     symlink(&outside, folder.join("linked.wasm")).unwrap();
@@ -217,7 +225,14 @@ fn what_must_not_be_loaded_is_refused_by_name() {
     fs::write(folder.join("Upper.wasm"), tide(1)).unwrap();
     fs::write(folder.join("foreign.cwasm"), b"\x7fELF").unwrap();
     fs::create_dir(folder.join("folder.wasm")).unwrap();
-    rustix::fs::mknodat(rustix::fs::CWD, folder.join("pipe.wasm"), rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0).unwrap();
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        folder.join("pipe.wasm"),
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::RUSR,
+        0,
+    )
+    .unwrap();
     // Not there yet, as editors and copying tools name it.
     for name in [".hidden.wasm", "later.wasm.part", "later.wasm.tmp", "later.wasm~"] {
         fs::write(folder.join(name), "half").unwrap();
@@ -318,8 +333,8 @@ fn guests_that_wait_are_removed_together() {
     eventually("they are gone", || (stage.host.list().len() == 1).then_some(()));
     let seconds = clock::mono().since(begun).as_secs_f64();
     println!("{} guests that wait were removed in {seconds:.1} s", names.len());
-    // Each may take two seconds to end its call; together they take no longer than one.
-    assert!(seconds < 7.0, "removing them took {seconds:.1} s");
+    // Each may take two seconds to end its call; together they take little longer than one.
+    assert!(seconds < 4.5, "removing them took {seconds:.1} s");
     stage.assert_companion_is_well(since);
 }
 
@@ -366,7 +381,9 @@ fn a_file_that_is_replaced_again_and_again_leaks_nothing_and_disturbs_nobody() {
     let seconds = clock::mono().since(begun).as_secs_f64();
     let (loads, all) = (replacements(&stage, TIDE).len(), held());
     let (memory, files, threads) = settled.unwrap();
-    println!("{rounds} replacements in {seconds:.1} s, {loads} loads; {memory:.1} MiB, {files} files, {threads} threads, and then {all:?}");
+    println!(
+        "{rounds} replacements in {seconds:.1} s, {loads} loads; {memory:.1} MiB, {files} files, {threads} threads, and then {all:?}"
+    );
     assert!(loads as f64 <= seconds * 2.0 + 2.0, "{loads} loads in {seconds:.1} s");
     assert!(loads >= rounds / 6, "only {loads} loads");
     let view = stage.host.view(TIDE).unwrap();

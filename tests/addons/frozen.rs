@@ -21,7 +21,9 @@ fn frozen() -> PathBuf {
 /// The lines of the list of sums: file name and BLAKE3.
 fn sums() -> BTreeMap<String, String> {
     let text = fs::read_to_string(frozen().join("B3SUMS")).unwrap();
-    text.lines().map(|line| line.split_once("  ").map(|(sum, name)| (name.to_owned(), sum.to_owned())).unwrap()).collect()
+    text.lines()
+        .map(|line| line.split_once("  ").map(|(sum, name)| (name.to_owned(), sum.to_owned())).unwrap())
+        .collect()
 }
 
 #[test]
@@ -55,7 +57,11 @@ fn the_committed_components_run() {
     assert_all_work(&stage);
     for name in SET {
         let sum = &sums()[&format!("{name}.wasm")];
-        assert_eq!(stage.host.view(name).unwrap().digest.as_ref(), Some(sum), "the sum is what the API calls its digest");
+        assert_eq!(
+            stage.host.view(name).unwrap().digest.as_ref(),
+            Some(sum),
+            "the sum is what the API calls its digest"
+        );
     }
 }
 
@@ -85,34 +91,47 @@ fn assert_all_work(stage: &Stage) {
         .iter()
         .map(|name| {
             stage.until(name, "runs and has been called", |view| {
-                let asked = view.exports == ["job"] || view.metered.calls > u64::from(view.exports == ["collector"]) + 1;
+                let asked = view.exports == ["job"]
+                    || view.metered.calls > u64::from(view.exports == ["collector"]) + 1;
                 view.state.name() == "running" && asked
             })
         })
         .collect();
     for view in &views {
-        assert_eq!((&view.problem, view.metered.crashes, view.wit_version.as_deref()), (&None, 0, Some("0.1.0")), "{}", view.name);
+        assert_eq!(
+            (&view.problem, view.metered.crashes, view.wit_version.as_deref()),
+            (&None, 0, Some("0.1.0")),
+            "{}",
+            view.name
+        );
     }
     let exports: BTreeSet<&str> = views.iter().flat_map(|view| view.exports.clone()).collect();
     let imports: BTreeSet<&str> = views.iter().flat_map(|view| view.imports.clone()).collect();
     assert_eq!(exports, BTreeSet::from(["collector", "custom-stats", "health", "job", "presence"]));
-    assert_eq!(imports, BTreeSet::from(["config", "host-data", "http", "kv", "leases", "log", "metrics", "system"]));
+    assert_eq!(
+        imports,
+        BTreeSet::from(["config", "host-data", "http", "kv", "leases", "log", "metrics", "system"])
+    );
 
     let value = |metric: &str, label: &[&str]| {
         let report = stage.report("v01-collector")?;
         let samples = report.samples?;
         let name = format!("addon_v01_collector_{metric}");
-        let found = samples.of(&name).find(|(series, _)| series.labels.iter().map(AsRef::<str>::as_ref).eq(label.iter().copied()));
+        let found = samples
+            .of(&name)
+            .find(|(series, _)| series.labels.iter().map(AsRef::<str>::as_ref).eq(label.iter().copied()));
         found.map(|(_, value)| value)
     };
     eventually_within(PATIENCE, "the collector's samples", || {
-        let gauges = value("level_bytes", &["harbour"]) == Some(42.0) && value("declared_ratio", &[]) == Some(0.5);
+        let gauges =
+            value("level_bytes", &["harbour"]) == Some(42.0) && value("declared_ratio", &[]) == Some(0.5);
         let counter = value("ticks_total", &[]) >= Some(1.0);
         // The first part of a histogram is its lowest bucket, which one of the two observations fell into.
         let histogram = value("waits_seconds", &[]) >= Some(1.0);
         (gauges && counter && histogram).then_some(())
     });
-    let event = |happening: &Happening| matches!(happening, Happening::Reported(event) if event.name == "collected");
+    let event =
+        |happening: &Happening| matches!(happening, Happening::Reported(event) if event.name == "collected");
     assert!(stage.told("v01-collector").iter().any(event));
     assert!(stage.log("v01-collector").iter().any(|line| line.text == "collecting"));
     let presence = stage.presence("v01-presence");

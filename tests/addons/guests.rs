@@ -7,7 +7,9 @@ mod rights;
 mod traps;
 mod values;
 
-use super::stage::{self, COMPANION, PATIENCE, Stage, built_fixture, id, is_strict, quantile, written_fixture};
+use super::stage::{
+    self, COMPANION, PATIENCE, Stage, built_fixture, id, is_strict, quantile, written_fixture,
+};
 use crate::daemon::{eventually, eventually_within, pause};
 use expect::{Case, Expect};
 use lowtide_addons::AddonConfig;
@@ -18,7 +20,8 @@ use std::fs;
 use std::sync::{PoisonError, RwLock};
 
 /// The groups: each has a host of its own.
-const GROUPS: [fn() -> Vec<Case>; 5] = [traps::cases, traps::by_hand, floods::cases, values::cases, rights::cases];
+const GROUPS: [fn() -> Vec<Case>; 5] =
+    [traps::cases, traps::by_hand, floods::cases, values::cases, rights::cases];
 
 /// Taken for reading by tests that use memory and for writing by the one that measures it, where they share a process.
 static MEMORY: RwLock<()> = RwLock::new(());
@@ -82,7 +85,13 @@ fn perform(group: &str, cases: Vec<Case>) {
     for case in &cases {
         wrong.extend(case.unfit_texts(&stage));
     }
-    assert!(wrong.is_empty(), "{} of {} guests are not as they should be:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} of {} guests are not as they should be:\n{}",
+        wrong.len(),
+        cases.len(),
+        wrong.join("\n")
+    );
     stage.assert_companion_is_well(since);
     judge_lateness(group, &before, &stage.watched().late_us);
 }
@@ -112,13 +121,17 @@ fn judge_lateness(group: &str, before: &[u64], with: &[u64]) {
         assert!(tail <= usual + 10.0, "reports are {tail:.1} ms late, without the guests {usual:.1} ms");
     } else {
         // Guests take two threads of the machine's; what else runs there, nobody knows.
-        assert!(median <= 50.0 + 5.0 * usual, "reports are {median:.1} ms late, without the guests {usual:.1} ms");
+        assert!(
+            median <= 50.0 + 5.0 * usual,
+            "reports are {median:.1} ms late, without the guests {usual:.1} ms"
+        );
     }
 }
 
 #[test]
 fn every_guest_is_expected_somewhere_and_there() {
-    let mut named: Vec<(String, bool)> = GROUPS.iter().flat_map(|cases| cases()).map(|case| (case.id.to_owned(), case.written)).collect();
+    let mut named: Vec<(String, bool)> =
+        GROUPS.iter().flat_map(|cases| cases()).map(|case| (case.id.to_owned(), case.written)).collect();
     named.push((COMPANION.to_owned(), false));
     let all: BTreeSet<(String, bool)> = named.iter().cloned().collect();
     assert_eq!(all.len(), named.len(), "a guest is named twice");
@@ -127,7 +140,8 @@ fn every_guest_is_expected_somewhere_and_there() {
         let name = |entry: fs::DirEntry| entry.path().file_stem().unwrap().to_str().unwrap().to_owned();
         entries.map(move |entry| (name(entry.unwrap()), written)).collect::<BTreeSet<_>>()
     };
-    let there: BTreeSet<(String, bool)> = names("guests", false).into_iter().chain(names("wat", true)).collect();
+    let there: BTreeSet<(String, bool)> =
+        names("guests", false).into_iter().chain(names("wat", true)).collect();
     assert_eq!(all, there, "guests without an expectation, and expectations without a guest");
     assert!(there.len() >= 45, "only {} guests are left", there.len());
     for (name, written) in &there {
@@ -150,7 +164,11 @@ fn a_wasteful_guest_is_replaced_at_its_own_pace() {
     let later = at(5);
     let view = stage.host.view("memory-hog").unwrap();
     let seconds = later.since(first).as_secs_f64();
-    assert!(seconds >= 2.0, "it was replaced {} times in {seconds:.3} s: it is called each second", view.metered.recycles);
+    assert!(
+        seconds >= 2.0,
+        "it was replaced {} times in {seconds:.3} s: it is called each second",
+        view.metered.recycles
+    );
     assert_eq!((view.metered.crashes, view.state.name()), (0, "running"), "{:?}", view.problem);
 }
 
@@ -199,7 +217,9 @@ fn what_guests_took_comes_back_when_they_go() {
         for case in &cases {
             stage.take_away(case.id);
         }
-        eventually_within(PATIENCE, "only the companion is left", || (stage.host.list().len() == 1).then_some(()));
+        eventually_within(PATIENCE, "only the companion is left", || {
+            (stage.host.list().len() == 1).then_some(())
+        });
         // Threads for blocking work end by themselves after a while; they are not what this looks for.
         (resident_bytes(), count("/proc/self/fd"))
     };
@@ -207,10 +227,50 @@ fn what_guests_took_comes_back_when_they_go() {
     let (first, files) = round();
     let (second, files_again) = round();
     let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
-    println!("resident memory after all guests: {:.1} MiB, and after all again: {:.1} MiB", mib(first), mib(second));
-    assert!(mib(second) <= mib(first) * 1.05 + 6.0, "{:.1} MiB, and after all guests again {:.1} MiB", mib(first), mib(second));
+    println!(
+        "resident memory after all guests: {:.1} MiB, and after all again: {:.1} MiB",
+        mib(first),
+        mib(second)
+    );
+    assert!(
+        mib(second) <= mib(first) * 1.05 + 6.0,
+        "{:.1} MiB, and after all guests again {:.1} MiB",
+        mib(first),
+        mib(second)
+    );
     assert!(files_again <= files, "{files} open files, and then {files_again}");
     stage.assert_companion_is_well(since);
+}
+
+#[test]
+fn what_each_guest_took_comes_back_when_it_goes() {
+    if !is_strict() {
+        println!("SKIPPED: cargo xtask soak runs it");
+        return;
+    }
+    let _alone = MEMORY.write().unwrap_or_else(PoisonError::into_inner);
+    let cases: Vec<Case> = GROUPS.iter().flat_map(|cases| cases()).collect();
+    let stage = Stage::new(configured(&cases));
+    stage.bring_companion();
+    let perform = |case: &Case| {
+        put(&stage, case);
+        eventually_within(PATIENCE, case.id, || has_been_tried(&stage, case).then_some(()));
+        stage.take_away(case.id);
+        eventually_within(PATIENCE, "only the companion is left", || {
+            (stage.host.list().len() == 1).then_some(())
+        });
+        resident_bytes() as f64 / f64::from(1 << 20)
+    };
+    let mut wrong = Vec::new();
+    for case in &cases {
+        // The first time, pools and tables take what they keep.
+        let (first, second) = (perform(case), perform(case));
+        println!("{}: {first:.1} MiB, and again {second:.1} MiB", case.id);
+        if second > first * 1.05 + 1.0 {
+            wrong.push(case.id);
+        }
+    }
+    assert!(wrong.is_empty(), "these do not give back what they took: {wrong:?}");
 }
 
 fn has_been_tried(stage: &Stage, case: &Case) -> bool {

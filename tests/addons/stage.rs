@@ -42,7 +42,9 @@ pub(crate) fn is_strict() -> bool {
 pub(crate) fn built() -> PathBuf {
     match std::env::var_os("LOWTIDE_TEST_ADDONS") {
         Some(folder) => folder.into(),
-        None => panic!("there are no guests to test with: run `cargo xtask test`, or name their folder in LOWTIDE_TEST_ADDONS"),
+        None => panic!(
+            "there are no guests to test with: run `cargo xtask test`, or name their folder in LOWTIDE_TEST_ADDONS"
+        ),
     }
 }
 
@@ -69,7 +71,8 @@ pub(crate) fn sources() -> PathBuf {
 /// Makes a component that exports `custom-stats` of the fields of a core module, which has a memory and the function `stats`, and may
 /// have `post`, which is called when the answer was taken.
 pub(crate) fn wrapped(fields: &str) -> String {
-    let post = if fields.contains("(export \"post\")") { "(post-return (func $i \"post\"))" } else { "" };
+    let post =
+        if fields.contains("(export \"post\")") { "(post-return (core func $i \"post\"))" } else { "" };
     format!(
         r#"(component
             (import "lowtide:addon/types@0.1.0" (instance $types
@@ -80,7 +83,7 @@ pub(crate) fn wrapped(fields: &str) -> String {
             (core module $m {fields})
             (core instance $i (instantiate $m))
             (func $stats (result (result string (error $failure)))
-                (canon lift (core func $i "stats") (memory $i "memory") {post}))
+                (canon lift (core func $i "stats") (memory (core memory $i "memory")) {post}))
             (instance $e (export "stats" (func $stats)))
             (export "lowtide:addon/custom-stats@0.1.0" (instance $e)))"#
     )
@@ -146,7 +149,9 @@ impl Watched {
         if !matches!(report.status, CollectorStatus::Ok | CollectorStatus::Pending) || report.failures > 0 {
             self.wrong.push(format!("{:?} after {} runs: {:?}", report.status, report.runs, report.error));
         }
-        if report.fresh && let Some(samples) = &report.samples {
+        if report.fresh
+            && let Some(samples) = &report.samples
+        {
             self.heard.extend(samples.of("addon_companion_value").map(|(_, value)| value));
         }
     }
@@ -225,7 +230,8 @@ impl Stage {
         fs::create_dir(&part).unwrap();
         let from = built_fixture(source);
         let manifest = fs::read_to_string(from.join("addon.toml")).unwrap();
-        fs::write(part.join("addon.toml"), manifest.replace(&format!("\"{source}\""), &format!("\"{id}\""))).unwrap();
+        fs::write(part.join("addon.toml"), manifest.replace(&format!("\"{source}\""), &format!("\"{id}\"")))
+            .unwrap();
         fs::copy(from.join(format!("{source}.wasm")), part.join(format!("{id}.wasm"))).unwrap();
         fs::rename(part, self.folder().join(id)).unwrap();
     }
@@ -247,15 +253,6 @@ impl Stage {
         }
     }
 
-    /// Removes all addons and waits until the host has none.
-    pub(crate) fn clear(&self) {
-        for entry in fs::read_dir(self.folder()).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() { fs::remove_dir_all(path).unwrap() } else { fs::remove_file(path).unwrap() }
-        }
-        eventually_within(PATIENCE, "all addons are gone", || self.host.list().is_empty().then_some(()));
-    }
-
     /// What is known of an addon, once this is so.
     pub(crate) fn until(&self, id: &str, what: &str, is_so: impl Fn(&AddonView) -> bool) -> AddonView {
         let end = clock::mono().plus(PATIENCE);
@@ -264,8 +261,13 @@ impl Stage {
             if let Some(view) = view.as_ref().filter(|view| is_so(view)) {
                 return view.clone();
             }
-            let found = view.map(|view| format!("{} {:?} pending {:?}", view.state.name(), view.problem, view.pending));
-            assert!(clock::mono() < end, "{id} never was as it should: {what}; it is {found:?}, and before: {:?}", self.told(id));
+            let found = view
+                .map(|view| format!("{} {:?} pending {:?}", view.state.name(), view.problem, view.pending));
+            assert!(
+                clock::mono() < end,
+                "{id} never was as it should: {what}; it is {found:?}, and before: {:?}",
+                self.told(id)
+            );
             pause();
         }
     }
@@ -273,7 +275,9 @@ impl Stage {
     /// Puts the companion there and waits until it has collected.
     pub(crate) fn bring_companion(&self) {
         self.put(COMPANION);
-        eventually_within(PATIENCE, "the companion has collected", || (!self.watched().heard.is_empty()).then_some(()));
+        eventually_within(PATIENCE, "the companion has collected", || {
+            (!self.watched().heard.is_empty()).then_some(())
+        });
     }
 
     pub(crate) fn watched(&self) -> MutexGuard<'_, Watched> {

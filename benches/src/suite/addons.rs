@@ -12,8 +12,8 @@ use lowtide_addons::{AddonHost, AddonState, Happening, HostConfig, Outside, limi
 use lowtide_clock as clock;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -120,7 +120,9 @@ impl Host {
         while running < count {
             match self.happenings.recv_timeout(end.since(clock::mono())) {
                 Ok(Happening::State { to: Some(AddonState::Running), .. }) => running += 1,
-                Ok(Happening::State { addon, problem: Some(problem), .. }) => bail!("{addon}: {}", problem.text),
+                Ok(Happening::State { addon, problem: Some(problem), .. }) => {
+                    bail!("{addon}: {}", problem.text)
+                }
                 Ok(_) => {}
                 Err(error) => bail!("{running} of {count} addons run: {error}"),
             }
@@ -132,7 +134,8 @@ impl Host {
 /// Copies a built guest under another name into a folder. `mark` makes its bytes differ from those of others: a custom section.
 fn place(guests: &Path, guest: &str, folder: &Path, name: &str, mark: Option<u32>) -> Result<()> {
     std::fs::create_dir_all(folder)?;
-    let mut bytes = std::fs::read(guests.join(guest).join(format!("{guest}.wasm"))).with_context(|| format!("read {guest}"))?;
+    let mut bytes = std::fs::read(guests.join(guest).join(format!("{guest}.wasm")))
+        .with_context(|| format!("read {guest}"))?;
     if let Some(mark) = mark {
         // Section 0, seven bytes: a name of two bytes and a number (component model, Binary.md).
         bytes.extend([0, 7, 2, b'i', b'd']);
@@ -144,7 +147,14 @@ fn place(guests: &Path, guest: &str, folder: &Path, name: &str, mark: Option<u32
 
 /// One call from the task's decision to make it to the report that the tick takes: deadlines, metering and ingest included. In processor
 /// time of the process, in which nothing else runs.
-fn collect(report: &mut Report, guests: &Path, cache: &Path, guest: &str, calls: u32, goal: Goal) -> Result<()> {
+fn collect(
+    report: &mut Report,
+    guests: &Path,
+    cache: &Path,
+    guest: &str,
+    calls: u32,
+    goal: Goal,
+) -> Result<()> {
     let folder = tempfile::tempdir()?;
     place(guests, guest, folder.path(), guest, None)?;
     let host = Host::start(folder.path(), cache, true)?;

@@ -35,7 +35,10 @@ fn main() -> io::Result<()> {
 
 fn collect(path: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
     // A folder too: then files that come later are noticed.
-    io::Write::write_all(&mut io::stdout(), format!("cargo::rerun-if-changed={}\n", path.display()).as_bytes())?;
+    io::Write::write_all(
+        &mut io::stdout(),
+        format!("cargo::rerun-if-changed={}\n", path.display()).as_bytes(),
+    )?;
     if path.is_dir() {
         for entry in fs::read_dir(path)? {
             collect(&entry?.path(), files)?;

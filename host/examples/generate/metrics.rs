@@ -13,7 +13,8 @@ pub(crate) fn render() -> String {
          `host_cpu_usage_ratio` is `host.cpu.usage_ratio`, and metrics with labels are in lists such as `host.disk.by_device`.\n\
          What a machine does not have has no series.\n",
     );
-    let derived = lowtide_app::derived_infos();
+    let mut derived = lowtide_app::derived_infos().to_vec();
+    derived.push(lowtide_addons::metering_info());
     for info in lowtide_collectors::infos().iter().chain(&derived) {
         section(&mut page, info);
     }

@@ -116,7 +116,11 @@ fn number(document: &Value, pointer: &str) -> Option<f64> {
 
 /// Bytes for people.
 fn bytes(count: f64) -> String {
-    if count < 1024.0 * 1024.0 { format!("{:.0} KiB", count / 1024.0) } else { format!("{:.1} MiB", count / 1024.0 / 1024.0) }
+    if count < 1024.0 * 1024.0 {
+        format!("{:.0} KiB", count / 1024.0)
+    } else {
+        format!("{:.1} MiB", count / 1024.0 / 1024.0)
+    }
 }
 
 /// Seconds for people.
@@ -144,9 +148,6 @@ mod tests {
     #[test]
     fn figures_are_for_people() {
         assert_eq!((bytes(2048.0), bytes(1_572_864.0)), ("2 KiB".to_owned(), "1.5 MiB".to_owned()));
-        assert_eq!(
-            [5.0, 61.0, 7_260.0, 90_000.0].map(duration),
-            ["5 s", "1 min", "2 h 1 min", "1 d 1 h"]
-        );
+        assert_eq!([5.0, 61.0, 7_260.0, 90_000.0].map(duration), ["5 s", "1 min", "2 h 1 min", "1 d 1 h"]);
     }
 }

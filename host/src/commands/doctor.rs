@@ -66,7 +66,9 @@ fn addons(url: &str) -> Option<Finding> {
             let state = addon.get("state").and_then(Value::as_str).unwrap_or_default();
             ["refused", "quarantined", "backing_off"].contains(&state)
         })
-        .map(|addon| format!("{} ({}: {})", word(addon, "/id"), word(addon, "/state"), word(addon, "/problem/text")))
+        .map(|addon| {
+            format!("{} ({}: {})", word(addon, "/id"), word(addon, "/state"), word(addon, "/problem/text"))
+        })
         .collect();
     let (level, message, fix) = if unwell.is_empty() {
         (FindingLevel::Ok, format!("{} addons, all well or switched off", addons.len()), None)

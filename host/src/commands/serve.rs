@@ -6,7 +6,9 @@ mod reload;
 use super::config::load;
 use super::output::{complain, out};
 use crate::cli::ServeArgs;
-use crate::config::{ADDON_CACHE_DIR, ADDONS_DISABLED_FILE, Config, FlagOverride, Loaded, Sources, host_configs};
+use crate::config::{
+    ADDON_CACHE_DIR, ADDONS_DISABLED_FILE, Config, FlagOverride, Loaded, Sources, host_configs,
+};
 use crate::exit::Exit;
 use crate::{logging, port_holder};
 use lowtide_addons::HostConfig;

@@ -22,7 +22,8 @@ pub fn changes(old: &Config, new: &Config) -> Vec<Change> {
     let (old, new) = (leaves(&with_all(old, &ids)), leaves(&with_all(new, &ids)));
     let changed = keys().iter().filter(|key| old.get(&key.name) != new.get(&key.name));
     let changed = changed.map(|key| Change { key: key.name.clone(), reloadable: key.reloadable });
-    let names: BTreeSet<&String> = old.keys().chain(new.keys()).filter(|name| name.starts_with("addon.")).collect();
+    let names: BTreeSet<&String> =
+        old.keys().chain(new.keys()).filter(|name| name.starts_with("addon.")).collect();
     let addons = names.into_iter().filter(|name| old.get(*name) != new.get(*name));
     changed.chain(addons.map(|name| Change { key: name.clone(), reloadable: true })).collect()
 }

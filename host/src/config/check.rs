@@ -54,7 +54,8 @@ fn leases_without_units(
     let one = |id: &String| {
         let section = format!("addon.{id}.grants.leases");
         let (units, priority) = (format!("{section}.max_units"), format!("{section}.max_priority"));
-        let origin = origins.get(&priority).filter(|_| !origins.contains_key(&units) && !broken.contains(&units))?;
+        let origin =
+            origins.get(&priority).filter(|_| !origins.contains_key(&units) && !broken.contains(&units))?;
         let message = "is granted without max_units, say how many units its leases may take";
         Some(Mistake::new(ErrorKind::Conflict, message).at(origin.clone(), priority))
     };

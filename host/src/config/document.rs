@@ -64,7 +64,8 @@ pub fn sample_toml() -> String {
     for (section, keys) in sections() {
         sample.push('\n');
         comment(&mut sample, &section.doc);
-        if keys.is_empty() {
+        // Settings have no keys that are known here, but it should be seen where they go.
+        if keys.is_empty() && !section.name.ends_with(".settings") {
             continue;
         }
         // An id that stands for any: a section without a value changes nothing.

@@ -3,7 +3,7 @@
 
 use super::error::{ConfigError, ErrorKind, Mistake, Origin, Position};
 use super::keys::{ANY_ID, Table, addon_table};
-use super::value::{from_toml, nearest, quoted, setting_from_toml, Found};
+use super::value::{Found, from_toml, nearest, quoted, setting_from_toml};
 use super::{ERRORS_MAX, FILE_BYTES_MAX, SETTING_NAME_BYTES_MAX, SETTINGS_MAX};
 use lowtide_addons::id::AddonId;
 use serde_json::Value;
@@ -127,7 +127,9 @@ impl Walk<'_> {
             } else {
                 let mistake = match value.get_ref() {
                     // One letter more or less makes the other section.
-                    DeValue::Table(_) if full.starts_with("addons.") && AddonId::new(name.get_ref()).is_ok() => {
+                    DeValue::Table(_)
+                        if full.starts_with("addons.") && AddonId::new(name.get_ref()).is_ok() =>
+                    {
                         let meant = format!("unknown key (did you mean [addon.{}])", name.get_ref());
                         Mistake::new(ErrorKind::UnknownKey, meant)
                     }
@@ -157,7 +159,8 @@ impl Walk<'_> {
                     let addons = join("addons", id.get_ref());
                     let meant = self.table.key(&addons).map(|_| format!(" (did you mean {addons})"));
                     let message = format!("unknown key{}", meant.unwrap_or_default());
-                    let mistake = Mistake::new(ErrorKind::UnknownKey, message).allowed("in [addon]: a section for each addon");
+                    let mistake = Mistake::new(ErrorKind::UnknownKey, message)
+                        .allowed("in [addon]: a section for each addon");
                     self.errors.push(mistake.at(self.origin(id.span()), shown));
                 }
             }
@@ -177,7 +180,8 @@ impl Walk<'_> {
                 let message = format!("more than {SETTINGS_MAX} settings");
                 Some((Mistake::new(ErrorKind::OutOfRange, message), true))
             } else if text.is_empty() || text.len() > SETTING_NAME_BYTES_MAX || !text.chars().all(sound) {
-                let allowed = format!("1 to {SETTING_NAME_BYTES_MAX} letters, digits, underscores and hyphens");
+                let allowed =
+                    format!("1 to {SETTING_NAME_BYTES_MAX} letters, digits, underscores and hyphens");
                 let message = format!("{} cannot be the name of a setting", quoted(text));
                 Some((Mistake::new(ErrorKind::NotAllowed, message).allowed(allowed), false))
             } else {

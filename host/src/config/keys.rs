@@ -322,8 +322,7 @@ impl<'de> Deserialize<'de> for Fields {
 }
 
 fn ordered_defaults() -> Fields {
-    let config =
-        Config { addon: [(ANY_ID.to_owned(), Addon::default())].into(), ..Config::default() };
+    let config = Config { addon: [(ANY_ID.to_owned(), Addon::default())].into(), ..Config::default() };
     let text = serde_json::to_string(&config).unwrap_or_default();
     // Plain structs always serialise, and come back; without this the table would be empty and every test would fail.
     serde_json::from_str(&text).unwrap_or_default()

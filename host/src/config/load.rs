@@ -242,7 +242,8 @@ impl Layers<'_> {
             } else {
                 let (section, name) = key.rsplit_once('.').unwrap_or(("", key));
                 let section = if self.table.is_section(section) { section } else { "" };
-                self.errors.push(file::unknown_key(self.table, section, section, name).at(origin, quoted(key)));
+                self.errors
+                    .push(file::unknown_key(self.table, section, section, name).at(origin, quoted(key)));
             }
         }
     }

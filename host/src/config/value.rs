@@ -76,12 +76,14 @@ pub(super) fn setting_from_toml(value: &Spanned<DeValue<'_>>) -> Result<Value, F
         _ => Ok(value),
     };
     let wrong = |found: &str, span, index| {
-        let message = format!("{found} cannot be a setting, write texts, numbers, true or false, or a list of texts");
+        let message =
+            format!("{found} cannot be a setting, write texts, numbers, true or false, or a list of texts");
         Err((Mistake::new(ErrorKind::WrongType, message), index, span))
     };
     match value.get_ref() {
         DeValue::Array(entries) => {
-            check_length(entries.len(), 0, LIST_ITEMS_MAX).map_err(|mistake| (mistake, None, value.span()))?;
+            check_length(entries.len(), 0, LIST_ITEMS_MAX)
+                .map_err(|mistake| (mistake, None, value.span()))?;
             let entry = |(index, entry): (usize, &Spanned<DeValue<'_>>)| match entry.get_ref() {
                 DeValue::String(text) => check(Value::from(text.as_ref()), entry.span(), Some(index)),
                 _ => wrong("a list of anything but texts", entry.span(), Some(index)),

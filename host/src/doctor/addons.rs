@@ -27,7 +27,8 @@ pub(super) fn folder(addons_dir: &Path) -> Finding {
         }
         Ok(found) => {
             let of_all = found.candidates.len() + found.rejected.len();
-            let reasons: Vec<String> = found.rejected.iter().map(|one| one.error.to_string()).take(5).collect();
+            let reasons: Vec<String> =
+                found.rejected.iter().map(|one| one.error.to_string()).take(5).collect();
             let message = format!(
                 "{} of {of_all} entries in {shown} cannot be loaded: {}",
                 found.rejected.len(),

@@ -78,7 +78,9 @@ impl Case {
             Expect::Crash { codes, words } => {
                 let crash = problems(&stage.told(self.id)).into_iter().next()?;
                 let fits = codes.contains(&crash.code) && words.iter().all(|word| crash.text.contains(word));
-                Some(fits.then_some(()).ok_or_else(|| format!("{}: {} {:?}", self.id, crash.code, crash.text)))
+                Some(
+                    fits.then_some(()).ok_or_else(|| format!("{}: {} {:?}", self.id, crash.code, crash.text)),
+                )
             }
             Expect::Refused { code, words } => {
                 let view = stage.host.view(self.id).ok()?;
@@ -86,14 +88,22 @@ impl Case {
                     return None;
                 }
                 let problem = view.problem.as_ref();
-                let fits = problem.is_some_and(|problem| problem.code == code && words.iter().all(|word| problem.text.contains(word)));
+                let fits = problem.is_some_and(|problem| {
+                    problem.code == code && words.iter().all(|word| problem.text.contains(word))
+                });
                 let fits = fits && view.state.name() == "refused";
-                Some(fits.then_some(()).ok_or_else(|| format!("{}: {} {problem:?}", self.id, view.state.name())))
+                Some(
+                    fits.then_some(())
+                        .ok_or_else(|| format!("{}: {} {problem:?}", self.id, view.state.name())),
+                )
             }
             Expect::Settles(is_so) => is_so(&self.seen(stage)?).is_ok().then_some(Ok(())),
             Expect::Runs(is_so) => {
                 if let Some(crash) = problems(&stage.told(self.id)).into_iter().next() {
-                    return Some(Err(format!("{}: should run, but: {} {:?}", self.id, crash.code, crash.text)));
+                    return Some(Err(format!(
+                        "{}: should run, but: {} {:?}",
+                        self.id, crash.code, crash.text
+                    )));
                 }
                 let seen = self.seen(stage)?;
                 is_so(&seen).is_ok().then_some(Ok(()))
@@ -144,23 +154,45 @@ impl Case {
         if let Some(report) = &seen.report {
             texts.push(("help", report.info.help.to_string()));
             texts.extend(report.error.iter().map(|text| ("report", text.to_string())));
-            let labels = report.samples.iter().flat_map(|samples| samples.series.iter()).flat_map(|series| series.labels.iter());
+            let labels = report
+                .samples
+                .iter()
+                .flat_map(|samples| samples.series.iter())
+                .flat_map(|series| series.labels.iter());
             texts.extend(labels.map(|label| ("label", label.to_string())));
         }
         for happening in &seen.told {
             if let Happening::Reported(event) = happening {
                 texts.push(("event", event.name.clone()));
-                texts.extend(event.attributes.iter().flat_map(|(key, value)| [("event", key.clone()), ("event", value.clone())]));
+                texts.extend(
+                    event
+                        .attributes
+                        .iter()
+                        .flat_map(|(key, value)| [("event", key.clone()), ("event", value.clone())]),
+                );
             }
         }
         let mut unfit: Vec<String> = texts
             .iter()
             .filter(|(_, text)| text.len() > PROBLEM_BYTES_MAX || steers(text))
-            .map(|(what, text)| format!("{}: {what} of {} bytes is unfit: {:?}", self.id, text.len(), text.chars().take(120).collect::<String>()))
+            .map(|(what, text)| {
+                format!(
+                    "{}: {what} of {} bytes is unfit: {:?}",
+                    self.id,
+                    text.len(),
+                    text.chars().take(120).collect::<String>()
+                )
+            })
             .collect();
-        unfit.extend(seen.log.iter().filter(|line| line.text.len() > 4_096 || steers(&line.text)).map(|line| {
-            format!("{}: a line of its log is unfit: {:?}", self.id, line.text.chars().take(120).collect::<String>())
-        }));
+        unfit.extend(seen.log.iter().filter(|line| line.text.len() > 4_096 || steers(&line.text)).map(
+            |line| {
+                format!(
+                    "{}: a line of its log is unfit: {:?}",
+                    self.id,
+                    line.text.chars().take(120).collect::<String>()
+                )
+            },
+        ));
         unfit
     }
 }
@@ -173,7 +205,11 @@ fn steers(text: &str) -> bool {
 /// The crashes among what happened to an addon, oldest first.
 pub(super) fn problems(told: &[Happening]) -> Vec<Problem> {
     let crashed = |happening: &Happening| match happening {
-        Happening::State { to: Some(to), problem, .. } if ["backing_off", "quarantined"].contains(&to.name()) => problem.clone(),
+        Happening::State { to: Some(to), problem, .. }
+            if ["backing_off", "quarantined"].contains(&to.name()) =>
+        {
+            problem.clone()
+        }
         _ => None,
     };
     told.iter().filter_map(crashed).collect()
@@ -198,17 +234,24 @@ impl Seen {
     /// Every `outcome` is 1, and there are this many.
     pub(super) fn outcomes(&self, number: usize) -> Result<(), String> {
         let outcomes = self.values("outcome");
-        let bad: Vec<&str> = outcomes.iter().filter(|(_, value)| *value != 1.0).map(|(case, _)| case.as_str()).collect();
+        let bad: Vec<&str> =
+            outcomes.iter().filter(|(_, value)| *value != 1.0).map(|(case, _)| case.as_str()).collect();
         if outcomes.len() == number && bad.is_empty() {
             return Ok(());
         }
-        Err(format!("{} of {number} outcomes, not as they should be: {bad:?}; {:?}", outcomes.len(), self.report.as_ref().map(|r| &r.error)))
+        Err(format!(
+            "{} of {number} outcomes, not as they should be: {bad:?}; {:?}",
+            outcomes.len(),
+            self.report.as_ref().map(|r| &r.error)
+        ))
     }
 
     /// The problem is that samples were left out, and its text has these words.
     pub(super) fn left_out(&self, words: &[&str]) -> Result<(), String> {
         let problem = self.view.problem.as_ref();
-        let fits = problem.is_some_and(|problem| problem.code == "samples_refused" && words.iter().all(|word| problem.text.contains(word)));
+        let fits = problem.is_some_and(|problem| {
+            problem.code == "samples_refused" && words.iter().all(|word| problem.text.contains(word))
+        });
         so(fits && self.view.state.name() == "running", || format!("{problem:?}"))
     }
 }

@@ -15,33 +15,50 @@ pub(super) fn cases() -> Vec<Case> {
         guest("deep-frames", crash(&["trap"], &["collect", "out of bounds"])),
         guest("memory-bomb", crash(&["memory"], &["64 MiB", "memory_mib in addon.toml"])),
         guest("memory-refused", Expect::Runs(is_refused_memory)),
-        guest("slow-leak", Expect::Runs(|seen| {
-            let metered = &seen.view.metered;
-            so(metered.recycles >= 1 && metered.crashes == 0 && metered.memory_refusals == 0, || format!("{metered:?}"))
-        })),
+        guest(
+            "slow-leak",
+            Expect::Runs(|seen| {
+                let metered = &seen.view.metered;
+                so(metered.recycles >= 1 && metered.crashes == 0 && metered.memory_refusals == 0, || {
+                    format!("{metered:?}")
+                })
+            }),
+        ),
         guest("memory-hog", Expect::Runs(is_replaced)),
-        guest("ever-new-names", Expect::Runs(|seen| {
-            is_replaced(seen).and(so(seen.view.metrics.len() <= 200, || format!("{} metrics", seen.view.metrics.len())))
-        })),
-        guest("naps", crash(&["wall_time"], &["collect", "5 s", "waits too long"])),
+        guest(
+            "ever-new-names",
+            Expect::Runs(|seen| {
+                is_replaced(seen).and(so(seen.view.metrics.len() <= 200, || {
+                    format!("{} metrics", seen.view.metrics.len())
+                }))
+            }),
+        ),
+        guest("naps", crash(&["wall_time"], &["collect", "10 s, in which it ran for", "waits too long"])),
         guest("exits", crash(&["trap"], &["collect", "exit"])),
         guest("panics", crash(&["trap"], &["collect", "no tide table for harbour 42"])),
         guest("panics-in-presence", crash(&["trap"], &["presence", "nobody knows"])),
         guest("evil-panic", crash(&["trap"], &["red", "evil"])),
-        guest("fails", Expect::Runs(|seen| {
-            let error = seen.report.as_ref().and_then(|report| report.error.clone()).unwrap_or_default();
-            so(error.starts_with("unavailable: long") && error.len() <= 512, || format!("{error:?}"))
-        })),
+        guest(
+            "fails",
+            Expect::Runs(|seen| {
+                let error = seen.report.as_ref().and_then(|report| report.error.clone()).unwrap_or_default();
+                so(error.starts_with("unavailable: long") && error.len() <= 512, || format!("{error:?}"))
+            }),
+        ),
     ]
 }
 
 fn is_refused_memory(seen: &Seen) -> Result<(), String> {
     let metered = &seen.view.metered;
-    so(seen.value("value") == Some(1.0) && metered.memory_refusals > 0 && seen.view.problem.is_none(), || format!("{metered:?}"))
+    so(seen.value("value") == Some(1.0) && metered.memory_refusals > 0 && seen.view.problem.is_none(), || {
+        format!("{metered:?}")
+    })
 }
 
 fn is_replaced(seen: &Seen) -> Result<(), String> {
-    so(seen.view.metered.recycles >= 2 && seen.view.metered.crashes == 0, || format!("{:?}", seen.view.metered))
+    so(seen.view.metered.recycles >= 2 && seen.view.metered.crashes == 0, || {
+        format!("{:?}", seen.view.metered)
+    })
 }
 
 /// Those written by hand: each answers to `custom-stats`.
@@ -74,7 +91,10 @@ pub(super) fn by_hand() -> Vec<Case> {
         written("stats-empty", Expect::Runs(|seen| no_document(seen, "not a JSON object"))),
         written("stats-deep", Expect::Runs(|seen| no_document(seen, "recursion"))),
         written("stats-long", Expect::Runs(|seen| no_document(seen, "70000 bytes, more than the 65536"))),
-        written("stats-huge", crash(&["host_call_bytes"], &["custom-stats", "256 KiB", "send fewer or shorter values"])),
+        written(
+            "stats-huge",
+            crash(&["host_call_bytes"], &["custom-stats", "256 KiB", "send fewer or shorter values"]),
+        ),
         written("gigabyte-of-randomness", crash(&["trap", "host_call_bytes"], &["custom-stats"])),
         written("randomness-storm", out_of_time(&["custom-stats", LESS])),
         written("pollables", crash(&["handles"], &["custom-stats", "drop those that are no longer used"])),
@@ -82,7 +102,9 @@ pub(super) fn by_hand() -> Vec<Case> {
 }
 
 fn is_replaced_once(seen: &Seen) -> Result<(), String> {
-    so(seen.view.metered.recycles >= 1 && seen.view.metered.crashes == 0, || format!("{:?}", seen.view.metered))
+    so(seen.view.metered.recycles >= 1 && seen.view.metered.crashes == 0, || {
+        format!("{:?}", seen.view.metered)
+    })
 }
 
 fn document(seen: &Seen, text: &str) -> Result<(), String> {
@@ -91,6 +113,9 @@ fn document(seen: &Seen, text: &str) -> Result<(), String> {
 }
 
 fn no_document(seen: &Seen, why: &str) -> Result<(), String> {
-    let fits = seen.stats.as_ref().is_err_and(|problem| problem.code == "stats_failed" && problem.text.contains(why));
+    let fits = seen
+        .stats
+        .as_ref()
+        .is_err_and(|problem| problem.code == "stats_failed" && problem.text.contains(why));
     so(fits, || format!("{:?}", seen.stats))
 }

@@ -7,7 +7,7 @@
     (func (export "realloc") (param i32 i32 i32 i32) (result i32) i32.const 65536))
   (core instance $libc (instantiate $libc))
   (core func $get (canon lower (func $random "get-random-bytes")
-    (memory $libc "memory") (realloc (func $libc "realloc"))))
+    (memory (core memory $libc "memory")) (realloc (core func $libc "realloc"))))
   (core module $m
     (import "libc" "memory" (memory 1))
     (import "random" "get" (func $get (param i64 i32)))
@@ -22,6 +22,6 @@
     (export "failure" (type (eq $f)))))
   (alias export $types "failure" (type $failure))
   (func $stats (result (result string (error $failure)))
-    (canon lift (core func $i "stats") (memory $libc "memory")))
+    (canon lift (core func $i "stats") (memory (core memory $libc "memory"))))
   (instance $e (export "stats" (func $stats)))
   (export "lowtide:addon/custom-stats@0.1.0" (instance $e)))

@@ -20,6 +20,6 @@
     (export "failure" (type (eq $f)))))
   (alias export $types "failure" (type $failure))
   (func $stats (result (result string (error $failure)))
-    (canon lift (core func $i "stats") (memory $i "memory")))
+    (canon lift (core func $i "stats") (memory (core memory $i "memory"))))
   (instance $e (export "stats" (func $stats)))
   (export "lowtide:addon/custom-stats@0.1.0" (instance $e)))

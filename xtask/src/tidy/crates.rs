@@ -73,7 +73,8 @@ const DAEMON: &[&str] = &[
 const CORE_OUTSIDE: [&str; 2] = ["serde", "thiserror"];
 
 /// Folders with workspaces of their own: guests that are built for WebAssembly, and fuzz targets.
-const OWN_WORKSPACES: [&str; 5] = ["benches/guests/", "example-addons/", "tests/fixture-addons/", "guest-sdk/", "fuzz/"];
+const OWN_WORKSPACES: [&str; 5] =
+    ["benches/guests/", "example-addons/", "tests/fixture-addons/", "guest-sdk/", "fuzz/"];
 
 pub(super) fn check(files: &[File]) -> Vec<Finding> {
     let manifests = files.iter().filter(|file| {

@@ -116,7 +116,13 @@ impl Addon {
     }
 
     /// Changes the state, and tells it when it is another.
-    pub(crate) fn set_state(&self, now: Now, state: AddonState, problem: Option<Problem>, retry_at: Option<MonoTime>) {
+    pub(crate) fn set_state(
+        &self,
+        now: Now,
+        state: AddonState,
+        problem: Option<Problem>,
+        retry_at: Option<MonoTime>,
+    ) {
         let told = {
             let mut board = self.board();
             let from = board.state;
@@ -158,7 +164,12 @@ impl Addon {
     pub(crate) fn set_pending(&self, problem: Option<Problem>) {
         if let Some(problem) = &problem {
             let addon = self.shared.id.as_str();
-            tracing::warn!(addon, code = problem.code, problem = problem.text, "the new file is not loaded, the old one goes on");
+            tracing::warn!(
+                addon,
+                code = problem.code,
+                problem = problem.text,
+                "the new file is not loaded, the old one goes on"
+            );
         }
         self.board().pending = problem;
     }
@@ -214,7 +225,12 @@ impl Addon {
             Some(collecting) => (collecting.info, collecting.interval) = (info, interval),
             None if collects => board.collecting = Some(Collecting::new(info, interval, now.wall)),
             // Without a collector there is a report only once something was recorded; see `publish`.
-            None => board.collecting = Some(Collecting { status: CollectorStatus::Absent, ..Collecting::new(info, interval, now.wall) }),
+            None => {
+                board.collecting = Some(Collecting {
+                    status: CollectorStatus::Absent,
+                    ..Collecting::new(info, interval, now.wall)
+                })
+            }
         }
     }
 
@@ -246,7 +262,11 @@ impl Addon {
             if status == CollectorStatus::Absent {
                 collecting.samples = None;
             }
-            collecting.set(now.wall, status, error.map(|text| clean(&text, ERROR_TEXT_BYTES_MAX).as_ref().into()));
+            collecting.set(
+                now.wall,
+                status,
+                error.map(|text| clean(&text, ERROR_TEXT_BYTES_MAX).as_ref().into()),
+            );
         }
         // Samples that were left out are a problem of an addon that runs otherwise.
         if board.state == AddonState::Running {
@@ -254,7 +274,11 @@ impl Addon {
             if !same {
                 let problem = complaint.map(|text| Problem { code: "samples_refused", text, at: now.wall });
                 if let Some(problem) = &problem {
-                    tracing::warn!(addon = self.shared.id.as_str(), problem = problem.text, "samples are left out");
+                    tracing::warn!(
+                        addon = self.shared.id.as_str(),
+                        problem = problem.text,
+                        "samples are left out"
+                    );
                 }
                 board.problem = problem;
             }
@@ -283,7 +307,11 @@ impl Addon {
             && collecting.status != CollectorStatus::Absent
         {
             collecting.failures += 1;
-            collecting.set(now.wall, CollectorStatus::Failing, Some(clean(why, ERROR_TEXT_BYTES_MAX).as_ref().into()));
+            collecting.set(
+                now.wall,
+                CollectorStatus::Failing,
+                Some(clean(why, ERROR_TEXT_BYTES_MAX).as_ref().into()),
+            );
         }
         if let Some(told) = &mut board.presence {
             told.failed = Some(clean(why, ERROR_TEXT_BYTES_MAX).into_owned());
@@ -301,13 +329,19 @@ impl Addon {
                 let signal = |signal: PresenceSignal| {
                     let lasts = signal.lasts.unwrap_or(usual).min(limits::PRESENCE_LASTS_MAX);
                     let weight = if signal.weight.is_nan() { 1.0 } else { signal.weight.clamp(0.0, 1.0) };
-                    (clean(&signal.what, limits::PRESENCE_TEXT_BYTES_MAX).into_owned(), weight, now.mono.plus(lasts))
+                    (
+                        clean(&signal.what, limits::PRESENCE_TEXT_BYTES_MAX).into_owned(),
+                        weight,
+                        now.mono.plus(lasts),
+                    )
                 };
                 told.signals = signals.into_iter().take(limits::PRESENCE_MAX).map(signal).collect();
                 told.failed = None;
             }
             Err(Failure::Absent(_)) => (told.signals, told.failed) = (Vec::new(), None),
-            Err(failure) => told.failed = Some(clean(&failure.to_string(), ERROR_TEXT_BYTES_MAX).into_owned()),
+            Err(failure) => {
+                told.failed = Some(clean(&failure.to_string(), ERROR_TEXT_BYTES_MAX).into_owned())
+            }
         }
     }
 
@@ -350,7 +384,10 @@ impl Addon {
     pub(crate) fn report(&self, now: Now) -> Option<CollectorReport> {
         let mut board = self.board();
         let collecting = board.collecting.as_mut()?;
-        if collecting.status == CollectorStatus::Absent && collecting.runs == 0 && collecting.samples.is_none() {
+        if collecting.status == CollectorStatus::Absent
+            && collecting.runs == 0
+            && collecting.samples.is_none()
+        {
             return None;
         }
         Some(collecting.report(now))
@@ -363,7 +400,11 @@ impl Addon {
         let source = self.shared.id.as_str();
         let current = told.signals.iter().filter(|(_, _, until)| *until > now);
         let mut present: Vec<Presence> = current
-            .map(|(what, weight, _)| Presence { source: source.to_owned(), kind: what.clone(), weight: *weight })
+            .map(|(what, weight, _)| Presence {
+                source: source.to_owned(),
+                kind: what.clone(),
+                weight: *weight,
+            })
             .collect();
         let unknown = match &told.failed {
             // What it said before it failed still counts, while it lasts.
@@ -371,7 +412,11 @@ impl Addon {
             None if !told.asked => Some("unknown: it was not asked yet".to_owned()),
             _ => None,
         };
-        present.extend(unknown.map(|kind| Presence { source: source.to_owned(), kind, weight: UNKNOWN_PRESENCE_WEIGHT }));
+        present.extend(unknown.map(|kind| Presence {
+            source: source.to_owned(),
+            kind,
+            weight: UNKNOWN_PRESENCE_WEIGHT,
+        }));
         present
     }
 
@@ -379,8 +424,9 @@ impl Addon {
     pub(crate) fn stats_view(&self) -> Result<Option<StatsView>, Problem> {
         let board = self.board();
         match (&board.stats, &board.stats_failed) {
-            (None, Some(problem)) => Err(problem.clone()),
-            (stats, _) => Ok(stats.clone()),
+            // An old document must not hide that there is no new one.
+            (_, Some(problem)) => Err(problem.clone()),
+            (stats, None) => Ok(stats.clone()),
         }
     }
 
@@ -407,7 +453,11 @@ impl Addon {
         let board = self.board();
         let identity = board.identity.as_ref();
         let inspection = identity.map(|identity| &identity.inspection);
-        let said = board.collecting.as_ref().filter(|collecting| collecting.runs > 0).map(|collecting| collecting.info.help.to_string());
+        let said = board
+            .collecting
+            .as_ref()
+            .filter(|collecting| collecting.runs > 0)
+            .map(|collecting| collecting.info.help.to_string());
         AddonView {
             name: self.shared.id.to_string(),
             state: board.state,
@@ -418,16 +468,27 @@ impl Addon {
             version: identity.and_then(|identity| identity.manifest.version.clone()),
             description: identity.and_then(|identity| identity.manifest.description.clone()).or(said),
             wit_version: inspection.map(|inspection| inspection.version.clone()),
-            exports: inspection.map(|inspection| inspection.exports.iter().map(|export| export.name()).collect()).unwrap_or_default(),
-            imports: inspection.map(|inspection| inspection.imports.iter().map(|import| import.name()).collect()).unwrap_or_default(),
-            made_with: inspection.filter(|inspection| !inspection.languages.is_empty()).map(|inspection| inspection.languages.join(", ")),
+            exports: inspection
+                .map(|inspection| inspection.exports.iter().map(|export| export.name()).collect())
+                .unwrap_or_default(),
+            imports: inspection
+                .map(|inspection| inspection.imports.iter().map(|import| import.name()).collect())
+                .unwrap_or_default(),
+            made_with: inspection
+                .filter(|inspection| !inspection.languages.is_empty())
+                .map(|inspection| inspection.languages.join(", ")),
             component_bytes: identity.map_or(0, |identity| identity.component_bytes),
             digest: identity.map(|identity| identity.digest.to_hex().to_string()),
             loaded_at: board.loaded_at,
             started_at: board.started.map(|started| started.wall),
             uptime: board.started.map_or(Duration::ZERO, |started| now.mono.since(started.mono)),
-            interval: board.collecting.as_ref().filter(|collecting| collecting.runs > 0).map(|collecting| collecting.interval),
-            memory_limit_bytes: identity.map_or(limits::MEMORY_BYTES_DEFAULT, |identity| identity.memory_bytes),
+            interval: board
+                .collecting
+                .as_ref()
+                .filter(|collecting| collecting.runs > 0)
+                .map(|collecting| collecting.interval),
+            memory_limit_bytes: identity
+                .map_or(limits::MEMORY_BYTES_DEFAULT, |identity| identity.memory_bytes),
             metered: self.shared.meter.read(),
             series,
             log_lines_dropped,

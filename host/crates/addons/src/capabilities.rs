@@ -162,7 +162,11 @@ impl TryFrom<String> for HttpRule {
         let method = match method {
             "GET" => HttpMethod::Get,
             "POST" => HttpMethod::Post,
-            _ => return Err(format!("{text:?} is not a method and an origin such as \"GET http://127.0.0.1:8096\"")),
+            _ => {
+                return Err(format!(
+                    "{text:?} is not a method and an origin such as \"GET http://127.0.0.1:8096\""
+                ));
+            }
         };
         Ok(Self { method, origin: Origin::parse(origin.trim())? })
     }
@@ -183,7 +187,9 @@ impl TryFrom<String> for DataRule {
         let path = Path::new(&text);
         let plain = path.components().all(|part| matches!(part, Component::RootDir | Component::Normal(_)));
         if !path.is_absolute() || !plain || path.components().count() < 2 {
-            return Err(format!("{text:?} is not an absolute path below / without .. nor an address such as tcp://127.0.0.1:445"));
+            return Err(format!(
+                "{text:?} is not an absolute path below / without .. nor an address such as tcp://127.0.0.1:445"
+            ));
         }
         Ok(Self::Path(path.components().collect()))
     }
@@ -247,7 +253,16 @@ mod tests {
         let rule = |text: &str| HttpRule::try_from(text.to_owned()).map(|rule| rule.to_string());
         assert_eq!(rule("GET http://Host").unwrap(), "GET http://host:80");
         assert_eq!(rule("POST https://[::1]/").unwrap(), "POST https://[::1]:443");
-        for bad in ["http://host", "PUT http://host", "GET ftp://host", "GET http://", "GET http://a/b", "GET http://u@h", "GET http://a:x", "GET http://::1"] {
+        for bad in [
+            "http://host",
+            "PUT http://host",
+            "GET ftp://host",
+            "GET http://",
+            "GET http://a/b",
+            "GET http://u@h",
+            "GET http://a:x",
+            "GET http://::1",
+        ] {
             assert!(rule(bad).is_err(), "{bad}");
         }
         let data = |text: &str| DataRule::try_from(text.to_owned()).map(|rule| rule.to_string());

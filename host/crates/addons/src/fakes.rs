@@ -21,7 +21,9 @@ impl Fakes {
     /// The answer to a request.
     pub(crate) fn answer(&self, method: HttpMethod, url: &str) -> Result<HttpResponse, HttpError> {
         let request = format!("{method} {url}");
-        let nobody = || Err(HttpError::Unreachable(format!("nobody answers {request}: the test case has no such answer")));
+        let nobody = || {
+            Err(HttpError::Unreachable(format!("nobody answers {request}: the test case has no such answer")))
+        };
         self.http.get(&request).cloned().unwrap_or_else(nobody)
     }
 }

@@ -27,12 +27,14 @@ pub enum Fault {
         allowed: Duration,
     },
     /// Was not done in time, most of which it waited.
-    #[error("{call} was not done after {} s; it waits too long (a sleep, or a slow server)", allowed.as_secs())]
+    #[error("{call} was not done after {} s, in which it ran for {} ms; it waits too long (a sleep, a slow server), or the machine is too busy", allowed.as_secs(), ran.as_millis())]
     WallTime {
         /// Which export.
         call: &'static str,
         /// How long a call may take in all.
         allowed: Duration,
+        /// How long it ran.
+        ran: Duration,
     },
     /// Wanted more memory than it may have, and gave up.
     #[error("wanted more than its {} MiB of memory in {call}; use less, or ask for more with memory_mib in addon.toml", limit_bytes >> 20)]
@@ -57,13 +59,20 @@ pub enum Fault {
         limit_bytes: usize,
     },
     /// Called the host too often.
-    #[error("made more than {} host calls a second in {call}; call the host less often", limits::HOST_CALLS_PER_SECOND)]
+    #[error(
+        "made more than {} host calls a second in {call}; call the host less often",
+        limits::HOST_CALLS_PER_SECOND
+    )]
     HostCallStorm {
         /// Which export.
         call: &'static str,
     },
     /// Holds more handles than it may.
-    #[error("holds more than {} handles in {call}; drop those that are no longer used", limits::HANDLES_MAX)]
+    #[error(
+        "holds too many handles in {call} ({} of the host's, {} in all); drop those that are no longer used",
+        limits::HOST_RESOURCES_MAX,
+        limits::HANDLES_MAX
+    )]
     Handles {
         /// Which export.
         call: &'static str,

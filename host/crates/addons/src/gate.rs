@@ -124,7 +124,10 @@ mod tests {
             clock.end_poll(begun);
         }
         let (cpu, running) = clock.taken();
-        assert!(cpu >= Duration::from_millis(6) && running >= Duration::from_millis(5), "{cpu:?} {running:?}");
+        assert!(
+            cpu >= Duration::from_millis(6) && running >= Duration::from_millis(5),
+            "{cpu:?} {running:?}"
+        );
         clock.reset();
         assert_eq!(clock.taken(), (Duration::ZERO, Duration::ZERO));
     }

@@ -136,7 +136,11 @@ impl Guest {
             .allow_ip_name_lookup(false)
             .build();
         Self {
-            limiter: Limiter { limit: abilities.memory_bytes, meter: Arc::clone(&shared.meter), ..Limiter::default() },
+            limiter: Limiter {
+                limit: abilities.memory_bytes,
+                meter: Arc::clone(&shared.meter),
+                ..Limiter::default()
+            },
             shared,
             abilities,
             clock: Arc::default(),
@@ -176,17 +180,25 @@ impl Guest {
     }
 
     /// Takes in an event.
-    pub(crate) fn report_event(&self, name: &str, attributes: &[(String, String)]) -> Result<(), MetricError> {
+    pub(crate) fn report_event(
+        &self,
+        name: &str,
+        attributes: &[(String, String)],
+    ) -> Result<(), MetricError> {
         let word = |text: &str| {
             text.starts_with(|c: char| c.is_ascii_lowercase())
                 && text.len() <= LABEL_KEY_BYTES_MAX
                 && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
         };
         let meter = &self.shared.meter;
-        if let Some(bad) = [name].into_iter().chain(attributes.iter().map(|(key, _)| key.as_str())).find(|text| !word(text)) {
+        if let Some(bad) =
+            [name].into_iter().chain(attributes.iter().map(|(key, _)| key.as_str())).find(|text| !word(text))
+        {
             Meter::add(&meter.dropped_events, 1);
             let bad = clean(bad, LABEL_KEY_BYTES_MAX);
-            return Err(MetricError::Invalid(format!("{bad:?} is not a lower-case word of at most {LABEL_KEY_BYTES_MAX} bytes")));
+            return Err(MetricError::Invalid(format!(
+                "{bad:?} is not a lower-case word of at most {LABEL_KEY_BYTES_MAX} bytes"
+            )));
         }
         let fits = attributes.len() <= limits::EVENT_ATTRIBUTES_MAX;
         if !fits || !self.shared.events.lock().unwrap_or_else(PoisonError::into_inner).take(clock::mono()) {
@@ -198,7 +210,8 @@ impl Guest {
             }));
         }
         Meter::add(&meter.events, 1);
-        let attribute = |(key, value): &(String, String)| (key.clone(), clean(value, LABEL_VALUE_BYTES_MAX).into_owned());
+        let attribute =
+            |(key, value): &(String, String)| (key.clone(), clean(value, LABEL_VALUE_BYTES_MAX).into_owned());
         (self.shared.publish)(GuestEvent {
             addon: self.shared.id.clone(),
             name: name.to_owned(),
@@ -258,7 +271,12 @@ impl Limiter {
 }
 
 impl ResourceLimiter for Limiter {
-    fn memory_growing(&mut self, current: usize, desired: usize, _max: Option<usize>) -> wasmtime::Result<bool> {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        _max: Option<usize>,
+    ) -> wasmtime::Result<bool> {
         let grown = Self::bytes(desired.saturating_sub(current));
         let after = self.used.saturating_add(grown);
         if after > self.limit {
@@ -275,7 +293,12 @@ impl ResourceLimiter for Limiter {
         Ok(())
     }
 
-    fn table_growing(&mut self, _current: usize, desired: usize, _max: Option<usize>) -> wasmtime::Result<bool> {
+    fn table_growing(
+        &mut self,
+        _current: usize,
+        desired: usize,
+        _max: Option<usize>,
+    ) -> wasmtime::Result<bool> {
         let fits = desired <= limits::TABLE_ELEMENTS_MAX;
         self.refused |= !fits;
         Ok(fits)

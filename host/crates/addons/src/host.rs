@@ -113,7 +113,9 @@ pub enum AskError {
     #[error("cannot remember which addons are switched off: {0}")]
     Disk(String),
     /// The configuration switches it off, so it cannot be switched on here.
-    #[error("the addon {0:?} is switched off in the configuration: set enabled = true under [addon.{0}], then reload")]
+    #[error(
+        "the addon {0:?} is switched off in the configuration: set enabled = true under [addon.{0}], then reload"
+    )]
     Configured(String),
     /// The host is stopping.
     #[error("the daemon is stopping")]
@@ -198,7 +200,11 @@ impl AddonHost {
     ///
     /// # Errors
     /// When the system gives no threads.
-    pub fn start_by_hand(config: HostConfig, outside: Outside, fakes: Option<Fakes>) -> Result<Self, StartError> {
+    pub fn start_by_hand(
+        config: HostConfig,
+        outside: Outside,
+        fakes: Option<Fakes>,
+    ) -> Result<Self, StartError> {
         Self::launch(config, outside, true, fakes.map(Arc::new))
     }
 
@@ -226,12 +232,7 @@ impl AddonHost {
             fakes,
         });
         runtime.spawn(supervise::run(Arc::clone(&inner), inbox));
-        Ok(Self {
-            inner,
-            orders,
-            runtime: Arc::new(Mutex::new(Some(runtime))),
-            metering: Arc::default(),
-        })
+        Ok(Self { inner, orders, runtime: Arc::new(Mutex::new(Some(runtime))), metering: Arc::default() })
     }
 
     fn addons(&self) -> Vec<Arc<Addon>> {
@@ -356,7 +357,9 @@ impl AddonHost {
 
     /// Ends all addons: each finishes the call it is in, within [`crate::limits::DRAIN`]. Blocks; not to be called from an async task.
     pub fn stop(&self) {
-        let Some(runtime) = self.runtime.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
+        let Some(runtime) = self.runtime.lock().unwrap_or_else(PoisonError::into_inner).take() else {
+            return;
+        };
         runtime.block_on(async {
             let (done, answer) = tokio::sync::oneshot::channel();
             if self.orders.send(supervise::Order::Stop { done }).await.is_ok() {

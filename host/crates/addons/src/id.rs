@@ -10,7 +10,9 @@ pub struct AddonId(Arc<str>);
 
 /// The text is not an id.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not an addon id: it must be 1 to 64 lower-case letters, digits and hyphens, and not begin with a hyphen")]
+#[error(
+    "{0:?} is not an addon id: it must be 1 to 64 lower-case letters, digits and hyphens, and not begin with a hyphen"
+)]
 pub struct IdError(pub String);
 
 impl AddonId {
@@ -20,8 +22,10 @@ impl AddonId {
     /// When it breaks the rule.
     pub fn new(text: &str) -> Result<Self, IdError> {
         let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-        let sound =
-            !text.is_empty() && text.len() <= ID_BYTES_MAX && !text.starts_with('-') && text.chars().all(allowed);
+        let sound = !text.is_empty()
+            && text.len() <= ID_BYTES_MAX
+            && !text.starts_with('-')
+            && text.chars().all(allowed);
         if sound { Ok(Self(text.into())) } else { Err(IdError(text.chars().take(80).collect())) }
     }
 

@@ -1,11 +1,11 @@
 //! One instance of an addon: a store, its exports, and calls into them that are bounded, measured and explained when they fail. After a
 //! fault the instance is done for: whoever holds it drops it.
 
-use crate::cache::LoadedComponent;
 use crate::answers::{Description, Failure, Health, JobDescription, PresenceSignal};
+use crate::cache::LoadedComponent;
+use crate::caps::log::clean;
 use crate::engine::{self, Ticker};
 use crate::fault::Fault;
-use crate::caps::log::clean;
 use crate::gate::{Budget, CallClock, Measured};
 use crate::guest::{Abilities, Guest, Shared};
 use crate::inspect::{Export, Inspection};
@@ -143,7 +143,11 @@ impl Instance {
         } else {
             limits::CALL_WALL
         };
-        let budget = Budget { cpu: limits::START_CPU, running: limits::START_RUNNING, wall };
+        let budget = Budget {
+            cpu: limits::START_CPU,
+            running: limits::START_RUNNING,
+            wall: wall + limits::START_RUNNING,
+        };
         let hostcall_bytes = abilities.hostcall_bytes();
         let mut store = Store::new(template.pre.engine(), Guest::new(shared, abilities, budget));
         store.limiter(|guest| &mut guest.limiter);
@@ -153,7 +157,8 @@ impl Instance {
         let call = Begun::new(&mut store, "start", budget);
         let begin = async {
             let instance = template.pre.instantiate_async(&mut store).await?;
-            template.indices.load(&mut store, &instance)
+            let exports = template.indices.load(&mut store, &instance);
+            exports.map_err(|error| wasmtime::Error::new(Misfit(format!("{error:#}"))))
         };
         let result = call.finish(begin, &template.ticker).await;
         let exports = call.conclude(&mut store, result)?;
@@ -166,12 +171,14 @@ impl Instance {
     /// When the guest traps, is stopped, or breaks the contract.
     pub(crate) async fn call(&mut self, call: Call) -> Result<Answer, Fault> {
         let starting = self.answered < STARTING_CALLS;
-        let (cpu, running) = if starting {
-            (limits::START_CPU, limits::START_RUNNING)
+        let budget = if starting {
+            // It may wait as long as any other call, and for its turn.
+            let wall = self.wall + limits::START_RUNNING;
+            Budget { cpu: limits::START_CPU, running: limits::START_RUNNING, wall }
         } else {
-            (limits::CALL_CPU, limits::CALL_RUNNING)
+            Budget { cpu: limits::CALL_CPU, running: limits::CALL_RUNNING, wall: self.wall }
         };
-        let begun = Begun::new(&mut self.store, call.name(), Budget { cpu, running, wall: self.wall });
+        let begun = Begun::new(&mut self.store, call.name(), budget);
         let asked = ask(&self.exports, &mut self.store, call);
         let result = begun.finish(asked, &self.ticker).await;
         let answer = begun.conclude(&mut self.store, result)?;
@@ -187,6 +194,11 @@ impl Instance {
         share > limits::MEMORY_HIGH_WATER_RATIO
     }
 }
+
+/// An export has another type than the contract's.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Misfit(String);
 
 async fn ask(exports: &Exports, store: &mut Store<Guest>, call: Call) -> wasmtime::Result<Answer> {
     Ok(match call {
@@ -232,13 +244,13 @@ impl Begun {
     /// Counts the call, and says what went wrong if something did.
     fn conclude<T>(&self, store: &mut Store<Guest>, result: Option<wasmtime::Result<T>>) -> Result<T, Fault> {
         let guest = store.data_mut();
-        let (cpu, _) = self.clock.taken();
+        let (cpu, ran) = self.clock.taken();
         guest.shared.meter.call(cpu, clock::mono().since(self.at));
         guest.shared.meter.memory(guest.limiter.used());
         match result {
             Some(Ok(answer)) => Ok(answer),
             Some(Err(error)) => Err(self.fault(guest, &error)),
-            None => Err(Fault::WallTime { call: self.name, allowed: self.budget.wall }),
+            None => Err(Fault::WallTime { call: self.name, allowed: self.budget.wall, ran }),
         }
     }
 
@@ -256,11 +268,17 @@ impl Begun {
             return Fault::Stack { call };
         }
         let cause = error.root_cause().to_string();
-        // These two have no type of their own in wasmtime 48; a test would notice a change of words.
+        if let Some(Misfit(what)) = error.downcast_ref() {
+            let what = format!(
+                "its exports do not fit lowtide:addon ({what}); build it against the WIT of this version (lowtide addon new shows it)"
+            );
+            return Fault::Contract { call, what: clean(&what, ERROR_TEXT_BYTES_MAX).into_owned() };
+        }
+        // These have no type of their own in wasmtime 48; a test would notice a change of words.
         if cause.contains("fuel allocated for hostcalls") {
             return Fault::HostCallBytes { call, limit_bytes: guest.abilities.hostcall_bytes() };
         }
-        if cause.contains("handle") && trap.is_none() {
+        if (cause.contains("handle") || cause.contains("no free keys")) && trap.is_none() {
             return Fault::Handles { call };
         }
         Fault::Trap { call, trap: self.describe(guest, &cause, error) }
@@ -270,7 +288,8 @@ impl Begun {
     fn describe(&self, guest: &Guest, cause: &str, error: &wasmtime::Error) -> String {
         let mut text = cause.to_owned();
         let frames = error.downcast_ref::<WasmBacktrace>().map(WasmBacktrace::frames).unwrap_or_default();
-        let named: Vec<&str> = frames.iter().filter_map(|frame| frame.func_name()).filter(|name| is_own(name)).take(3).collect();
+        let named: Vec<&str> =
+            frames.iter().filter_map(|frame| frame.func_name()).filter(|name| is_own(name)).take(3).collect();
         if !named.is_empty() {
             text = format!("{text}, in {}", named.join(" < "));
         }
@@ -278,7 +297,8 @@ impl Begun {
         log.flush_output(clock::now());
         let (_, lines) = log.lines(self.log_before, limits::LOG_LINES_KEPT);
         // The panic message of Rust is two lines and a hint that helps nobody here.
-        let told = |line: &&str| !line.trim().is_empty() && !line.starts_with("note: run with `RUST_BACKTRACE");
+        let told =
+            |line: &&str| !line.trim().is_empty() && !line.starts_with("note: run with `RUST_BACKTRACE");
         let mut last: Vec<&str> =
             lines.iter().rev().map(|line| line.text.as_ref()).filter(told).take(2).collect();
         last.reverse();
@@ -293,5 +313,7 @@ impl Begun {
 fn is_own(name: &str) -> bool {
     const MACHINERY: [&str; 9] =
         ["std::", "core::", "alloc::", "rust_", "__rust", "abort", "__wasi", "wasi:", "panic"];
-    !MACHINERY.iter().any(|start| name.trim_start_matches(['<', '_']).starts_with(start.trim_start_matches('_')))
+    !MACHINERY
+        .iter()
+        .any(|start| name.trim_start_matches(['<', '_']).starts_with(start.trim_start_matches('_')))
 }

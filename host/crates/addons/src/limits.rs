@@ -201,6 +201,12 @@ pub const STATS_BYTES_MAX: usize = 64 << 10;
 /// Jobs that one addon may describe.
 pub const JOBS_MAX: usize = 32;
 
+/// Bytes of the name of a job, as of an addon's id.
+pub const JOB_NAME_BYTES_MAX: usize = ID_BYTES_MAX;
+
+/// Units that a job may say it takes: all that a host has.
+pub const JOB_UNITS_MAX: u32 = 100;
+
 /// Readings in one `system.snapshot`.
 pub const READINGS_MAX: usize = 500;
 

@@ -32,23 +32,48 @@ type Column = (MetricDef, fn(&Row) -> f64);
 /// Figures with the one label `addon`, in the order of the exposition.
 static COLUMNS: [Column; 18] = [
     (
-        MetricDef::gauge("addons_cpu_usage_ratio", Unit::Ratio, BY_ADDON, "CPU time of the addon's calls as a share of one core, since the tick before."),
+        MetricDef::gauge(
+            "addons_cpu_usage_ratio",
+            Unit::Ratio,
+            BY_ADDON,
+            "CPU time of the addon's calls as a share of one core, since the tick before.",
+        ),
         |row| row.cpu_ratio,
     ),
     (
-        MetricDef::counter("addons_cpu_seconds_total", Unit::Seconds, BY_ADDON, "CPU time of the addon's calls."),
+        MetricDef::counter(
+            "addons_cpu_seconds_total",
+            Unit::Seconds,
+            BY_ADDON,
+            "CPU time of the addon's calls.",
+        ),
         |row| seconds(row.metered.cpu_ns),
     ),
     (
-        MetricDef::gauge("addons_memory_bytes", Unit::Bytes, BY_ADDON, "Linear memory of the addon's present instance; 0 when it has none."),
+        MetricDef::gauge(
+            "addons_memory_bytes",
+            Unit::Bytes,
+            BY_ADDON,
+            "Linear memory of the addon's present instance; 0 when it has none.",
+        ),
         |row| count(row.metered.memory_bytes),
     ),
     (
-        MetricDef::gauge("addons_memory_peak_bytes", Unit::Bytes, BY_ADDON, "The most linear memory that any instance of the addon had."),
+        MetricDef::gauge(
+            "addons_memory_peak_bytes",
+            Unit::Bytes,
+            BY_ADDON,
+            "The most linear memory that any instance of the addon had.",
+        ),
         |row| count(row.metered.memory_peak_bytes),
     ),
     (
-        MetricDef::gauge("addons_uptime_seconds", Unit::Seconds, BY_ADDON, "How long the addon's present instance has been running; 0 when it has none."),
+        MetricDef::gauge(
+            "addons_uptime_seconds",
+            Unit::Seconds,
+            BY_ADDON,
+            "How long the addon's present instance has been running; 0 when it has none.",
+        ),
         |row| row.uptime.as_secs_f64(),
     ),
     (
@@ -56,35 +81,75 @@ static COLUMNS: [Column; 18] = [
         |row| count(row.series as u64),
     ),
     (
-        MetricDef::counter("addons_calls_total", Unit::Count, BY_ADDON, "Calls of the addon that came to an end, good or bad."),
+        MetricDef::counter(
+            "addons_calls_total",
+            Unit::Count,
+            BY_ADDON,
+            "Calls of the addon that came to an end, good or bad.",
+        ),
         |row| count(row.metered.calls),
     ),
     (
-        MetricDef::counter("addons_call_seconds_total", Unit::Seconds, BY_ADDON, "Time from begin to end of the addon's calls, waits included."),
+        MetricDef::counter(
+            "addons_call_seconds_total",
+            Unit::Seconds,
+            BY_ADDON,
+            "Time from begin to end of the addon's calls, waits included.",
+        ),
         |row| seconds(row.metered.call_ns),
     ),
     (
-        MetricDef::counter("addons_failures_total", Unit::Count, BY_ADDON, "Calls that the addon answered with a failure of its own."),
+        MetricDef::counter(
+            "addons_failures_total",
+            Unit::Count,
+            BY_ADDON,
+            "Calls that the addon answered with a failure of its own.",
+        ),
         |row| count(row.metered.failures),
     ),
     (
-        MetricDef::counter("addons_crashes_total", Unit::Count, BY_ADDON, "Calls that ended in a trap or were stopped: the instance was dropped."),
+        MetricDef::counter(
+            "addons_crashes_total",
+            Unit::Count,
+            BY_ADDON,
+            "Calls that ended in a trap or were stopped: the instance was dropped.",
+        ),
         |row| count(row.metered.crashes),
     ),
     (
-        MetricDef::counter("addons_restarts_total", Unit::Count, BY_ADDON, "Instances of the addon that were started after its first one."),
+        MetricDef::counter(
+            "addons_restarts_total",
+            Unit::Count,
+            BY_ADDON,
+            "Instances of the addon that were started after its first one.",
+        ),
         |row| count(row.metered.restarts),
     ),
     (
-        MetricDef::counter("addons_recycles_total", Unit::Count, BY_ADDON, "Instances replaced because they held too much memory."),
+        MetricDef::counter(
+            "addons_recycles_total",
+            Unit::Count,
+            BY_ADDON,
+            "Instances replaced because they held too much memory.",
+        ),
         |row| count(row.metered.recycles),
     ),
     (
-        MetricDef::counter("addons_memory_refusals_total", Unit::Count, BY_ADDON, "Times that the addon was refused more memory."),
+        MetricDef::counter(
+            "addons_memory_refusals_total",
+            Unit::Count,
+            BY_ADDON,
+            "Times that the addon was refused more memory.",
+        ),
         |row| count(row.metered.memory_refusals),
     ),
     (
-        MetricDef::counter("addons_host_calls_total", Unit::Count, BY_ADDON, "Calls from the addon to the host."),
+        MetricDef::counter(
+            "addons_host_calls_total",
+            Unit::Count,
+            BY_ADDON,
+            "Calls from the addon to the host.",
+        ),
         |row| count(row.metered.host_calls),
     ),
     (
@@ -92,15 +157,30 @@ static COLUMNS: [Column; 18] = [
         |row| count(row.metered.events),
     ),
     (
-        MetricDef::counter("addons_dropped_events_total", Unit::Count, BY_ADDON, "Events of the addon that were refused or too many."),
+        MetricDef::counter(
+            "addons_dropped_events_total",
+            Unit::Count,
+            BY_ADDON,
+            "Events of the addon that were refused or too many.",
+        ),
         |row| count(row.metered.dropped_events),
     ),
     (
-        MetricDef::counter("addons_log_lines_total", Unit::Count, BY_ADDON, "Lines that the addon wrote to its log."),
+        MetricDef::counter(
+            "addons_log_lines_total",
+            Unit::Count,
+            BY_ADDON,
+            "Lines that the addon wrote to its log.",
+        ),
         |row| count(row.log_lines),
     ),
     (
-        MetricDef::counter("addons_dropped_log_lines_total", Unit::Count, BY_ADDON, "Lines of the addon that were too many."),
+        MetricDef::counter(
+            "addons_dropped_log_lines_total",
+            Unit::Count,
+            BY_ADDON,
+            "Lines of the addon that were too many.",
+        ),
         |row| count(row.log_dropped),
     ),
 ];
@@ -112,11 +192,19 @@ static DROPPED: MetricDef = MetricDef::counter(
     "Samples of the addon that were left out: of undeclared metrics, of series given twice, invalid ones, and those beyond its number of series.",
 );
 
-static STATE: MetricDef =
-    MetricDef::gauge("addons_state", Unit::Count, BY_ADDON_STATE, "1 for the state that the addon is in, 0 for the others.");
+static STATE: MetricDef = MetricDef::gauge(
+    "addons_state",
+    Unit::Count,
+    BY_ADDON_STATE,
+    "1 for the state that the addon is in, 0 for the others.",
+);
 
-static INFO: MetricDef =
-    MetricDef::gauge("addons_info", Unit::Count, BY_ADDON_VERSION, "Version in the addon's manifest; always 1.");
+static INFO: MetricDef = MetricDef::gauge(
+    "addons_info",
+    Unit::Count,
+    BY_ADDON_VERSION,
+    "Version in the addon's manifest; always 1.",
+);
 
 /// What the metering remembers from tick to tick.
 #[derive(Debug, Default)]
@@ -142,7 +230,11 @@ impl Metering {
                 let id = addon.shared.id.to_string();
                 let cpu_ratio = self.before.get(&id).map_or(f64::NAN, |(cpu_ns, at)| {
                     let passed = now.mono.0.saturating_sub(*at).as_secs_f64();
-                    if passed > 0.0 { seconds(metered.cpu_ns.saturating_sub(*cpu_ns)) / passed } else { f64::NAN }
+                    if passed > 0.0 {
+                        seconds(metered.cpu_ns.saturating_sub(*cpu_ns)) / passed
+                    } else {
+                        f64::NAN
+                    }
                 });
                 before.insert(id, (metered.cpu_ns, now.mono.0));
                 let (log_lines, log_dropped) = {
@@ -202,7 +294,11 @@ impl Metering {
         for row in rows {
             let current = row.addon.state();
             for state in AddonState::ALL {
-                out.push(&STATE, &[row.addon.shared.id.as_str(), state.name()], f64::from(u8::from(state == current)));
+                out.push(
+                    &STATE,
+                    &[row.addon.shared.id.as_str(), state.name()],
+                    f64::from(u8::from(state == current)),
+                );
             }
         }
         for row in rows {

@@ -77,14 +77,22 @@ impl Names {
     fn claim(&self, name: &str, id: &AddonId) -> Result<(), MetricError> {
         let mut owners = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match owners.get(name) {
-            Some(owner) if owner != id => {
-                Err(MetricError::Conflict(format!("the addon {owner} already has a metric of the full name {name}")))
-            }
+            Some(owner) if owner != id => Err(MetricError::Conflict(format!(
+                "the addon {owner} already has a metric of the full name {name}"
+            ))),
             Some(_) => Ok(()),
             None => {
                 owners.insert(name.to_owned(), id.clone());
                 Ok(())
             }
+        }
+    }
+
+    /// Gives a name free that its addon no longer declares.
+    fn free(&self, name: &str, id: &AddonId) {
+        let mut owners = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if owners.get(name) == Some(id) {
+            owners.remove(name);
         }
     }
 
@@ -171,7 +179,10 @@ impl Recorder {
                 return Ok(());
             }
             if known.generation == self.generation {
-                return Err(MetricError::Conflict(format!("the metric {:?} is declared twice, differently", definition.name)));
+                return Err(MetricError::Conflict(format!(
+                    "the metric {:?} is declared twice, differently",
+                    definition.name
+                )));
             }
             // The new version's word counts; what was recorded under the old definition means something else.
             let place = known.place;
@@ -183,7 +194,10 @@ impl Recorder {
             self.forget_older();
         }
         if self.declared.len() >= limits::METRICS_MAX {
-            return Err(MetricError::LimitExceeded(format!("an addon may declare {} metrics", limits::METRICS_MAX)));
+            return Err(MetricError::LimitExceeded(format!(
+                "an addon may declare {} metrics",
+                limits::METRICS_MAX
+            )));
         }
         self.names.claim(&def.name, &self.id)?;
         let place = self.next_place;
@@ -210,9 +224,16 @@ impl Recorder {
     /// Makes room by dropping what earlier instances declared and this one did not.
     fn forget_older(&mut self) {
         let older = |declared: &&Declared| declared.generation < self.generation;
-        let names: Vec<String> =
-            self.declared.iter().filter(|(_, declared)| older(declared)).map(|(name, _)| name.clone()).collect();
-        names.iter().for_each(|name| self.forget(name));
+        let names: Vec<String> = self
+            .declared
+            .iter()
+            .filter(|(_, declared)| older(declared))
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in &names {
+            self.names.free(&format!("{}{name}", self.prefix), &self.id);
+            self.forget(name);
+        }
     }
 
     fn definition(&self, definition: &Definition) -> Result<MetricDef, MetricError> {
@@ -225,14 +246,23 @@ impl Recorder {
         };
         let mut problems = def.problems();
         if !definition.name.starts_with(|c: char| c.is_ascii_lowercase()) {
-            problems.push(format!("metric {:?}: name must start with a lower-case letter", clip(&definition.name)));
+            problems.push(format!(
+                "metric {:?}: name must start with a lower-case letter",
+                clip(&definition.name)
+            ));
         }
-        let twice = definition.labels.iter().enumerate().find(|(at, label)| definition.labels.iter().take(*at).any(|other| other == *label));
+        let twice = definition
+            .labels
+            .iter()
+            .enumerate()
+            .find(|(at, label)| definition.labels.iter().take(*at).any(|other| other == *label));
         if let Some((_, label)) = twice {
             problems.push(format!("metric {:?}: label {label:?} stands twice", clip(&definition.name)));
         }
         match problems.into_iter().next() {
-            Some(problem) => Err(MetricError::Invalid(clean(&problem, core_limits::ERROR_TEXT_BYTES_MAX).into_owned())),
+            Some(problem) => {
+                Err(MetricError::Invalid(clean(&problem, core_limits::ERROR_TEXT_BYTES_MAX).into_owned()))
+            }
             None => Ok(def),
         }
     }
@@ -243,7 +273,10 @@ impl Recorder {
             return if bounds.is_empty() {
                 Ok([].into())
             } else {
-                Err(MetricError::Invalid(format!("metric {:?}: only a histogram has buckets", clip(&definition.name))))
+                Err(MetricError::Invalid(format!(
+                    "metric {:?}: only a histogram has buckets",
+                    clip(&definition.name)
+                )))
             };
         }
         if bounds.is_empty() {
@@ -252,7 +285,10 @@ impl Recorder {
         let growing = bounds.windows(2).all(|pair| pair.first() < pair.last());
         if bounds.len() > limits::BUCKETS_MAX || !growing || bounds.iter().any(|bound| !bound.is_finite()) {
             let most = limits::BUCKETS_MAX;
-            let text = format!("metric {:?}: buckets must be at most {most} growing, finite bounds", clip(&definition.name));
+            let text = format!(
+                "metric {:?}: buckets must be at most {most} growing, finite bounds",
+                clip(&definition.name)
+            );
             return Err(MetricError::Invalid(text));
         }
         Ok(bounds.as_slice().into())
@@ -279,7 +315,13 @@ impl Recorder {
     ///
     /// # Errors
     /// When the metric is not declared so, a label or the value breaks a rule, or there is no room. It has been counted.
-    pub(crate) fn record(&mut self, kind: Kind, name: &str, labels: &[String], value: f64) -> Result<(), MetricError> {
+    pub(crate) fn record(
+        &mut self,
+        kind: Kind,
+        name: &str,
+        labels: &[String],
+        value: f64,
+    ) -> Result<(), MetricError> {
         let result = self.try_record(kind, name, labels, value);
         if let Err(error) = &result {
             let counter = match error {
@@ -292,7 +334,13 @@ impl Recorder {
         result
     }
 
-    fn try_record(&mut self, kind: Kind, name: &str, labels: &[String], value: f64) -> Result<(), MetricError> {
+    fn try_record(
+        &mut self,
+        kind: Kind,
+        name: &str,
+        labels: &[String],
+        value: f64,
+    ) -> Result<(), MetricError> {
         let room = limits::SERIES_MAX.saturating_sub(self.collected.len());
         let Some(declared) = self.declared.get_mut(name) else {
             return Err(MetricError::Undeclared(format!("no metric {:?} was declared", clip(name))));
@@ -301,7 +349,9 @@ impl Recorder {
             return Err(MetricError::Undeclared(format!("the metric {name:?} was declared as another kind")));
         }
         if declared.source == Some(Source::Collected) {
-            return Err(MetricError::Conflict(format!("the metric {name:?} comes from collect; one metric has one source")));
+            return Err(MetricError::Conflict(format!(
+                "the metric {name:?} comes from collect; one metric has one source"
+            )));
         }
         check_labels(declared, labels)?;
         let negative = kind == Kind::Counter && value < 0.0;
@@ -337,11 +387,18 @@ impl Recorder {
 
     /// All series with their values as of now.
     pub(crate) fn samples(&mut self, settled: bool) -> Samples {
-        let layout = self.layout.get_or_insert_with(|| self.collected.series().iter().chain(self.recorded.series()).cloned().collect());
+        let layout = self.layout.get_or_insert_with(|| {
+            self.collected.series().iter().chain(self.recorded.series()).cloned().collect()
+        });
         let mut values = Vec::with_capacity(layout.len());
         values.extend_from_slice(self.collected.values());
         self.recorded.write(&mut values);
-        Samples { series: Arc::clone(layout), values: values.into_boxed_slice(), dropped: self.refused, settled }
+        Samples {
+            series: Arc::clone(layout),
+            values: values.into_boxed_slice(),
+            dropped: self.refused,
+            settled,
+        }
     }
 }
 

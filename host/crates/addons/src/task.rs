@@ -35,11 +35,7 @@ pub(crate) struct Load {
 /// What the task can be told.
 pub(crate) enum Message {
     /// Run this from now on. The answer says whether it started; if not, the old one goes on.
-    Replace {
-        load: Box<Load>,
-        why: &'static str,
-        done: oneshot::Sender<Result<(), Problem>>,
-    },
+    Replace { load: Box<Load>, why: &'static str, done: oneshot::Sender<Result<(), Problem>> },
     /// Make each call that comes again and again so many times, now; dropped when the instance ends in it or there is none.
     CallAll { times: u32, done: oneshot::Sender<()> },
     /// End after the present call.
@@ -80,15 +76,20 @@ impl Task {
     /// Runs until it is told to stop.
     pub(crate) async fn run(mut self) {
         let mut why = None;
+        let mut kept = None;
         loop {
             let started = self.start(&self.load).await;
+            let schedule = kept.take();
             let crashed = match started {
-                Ok(live) => {
+                Ok(mut live) => {
+                    if let Some(schedule) = schedule {
+                        live.schedule = schedule;
+                    }
                     self.note_start(why.take());
                     match self.serve(live).await {
                         End::Stop => return,
-                        End::Again(reason) => {
-                            why = Some(reason);
+                        End::Again(reason, schedule) => {
+                            (why, kept) = (Some(reason), schedule);
                             continue;
                         }
                         End::Crashed(fault) => fault,
@@ -134,7 +135,9 @@ impl Task {
             schedule.every(Call::Collect, interval, id, clock::mono());
         }
         let mut jobs = Vec::new();
-        if template.exports(Export::Job) && let Answer::Jobs(described) = instance.call(Call::Jobs).await? {
+        if template.exports(Export::Job)
+            && let Answer::Jobs(described) = instance.call(Call::Jobs).await?
+        {
             jobs = described;
             jobs.truncate(limits::JOBS_MAX);
         }
@@ -166,7 +169,8 @@ impl Task {
                     }
                     if live.instance.is_bloated() {
                         Meter::add(&self.addon.shared.meter.recycles, 1);
-                        return End::Again("memory");
+                        // The next call is due when it would have been: else one that is always too large would run for ever.
+                        return End::Again("memory", Some(live.schedule));
                     }
                 }
                 Woken::Message(Some(Message::Replace { load, why, done })) => {
@@ -181,7 +185,7 @@ impl Task {
                             let _ = done.send(Err(Problem::of(&fault, clock::now().wall)));
                             // What the failed start declared goes with it.
                             self.addon.shared.recorder().begin_instance();
-                            return End::Again("rolled_back");
+                            return End::Again("rolled_back", None);
                         }
                     }
                 }
@@ -235,7 +239,9 @@ impl Task {
                 addon.told(now, result);
             }
             Answer::Stats(result) => {
-                let result = result.map_err(|failure| failure.to_string()).and_then(|json| checked(&json).map(|()| json));
+                let result = result
+                    .map_err(|failure| clean(&failure.to_string(), ERROR_TEXT_BYTES_MAX).into_owned())
+                    .and_then(|json| checked(&json).map(|()| json));
                 failed(result.is_err());
                 addon.stats(now, result.map_err(|text| Problem { code: "stats_failed", text, at: now.wall }));
             }
@@ -286,7 +292,8 @@ impl Task {
 /// Why an instance is no longer used.
 enum End {
     Stop,
-    Again(&'static str),
+    /// Start another, which is called when this schedule says so, or at once.
+    Again(&'static str, Option<Schedule>),
     Crashed(Fault),
 }
 
@@ -300,7 +307,9 @@ const ABSENT_INTERVALS: u32 = 10;
 async fn wait(inbox: &mut mpsc::Receiver<Message>, until: Option<MonoTime>) -> Woken {
     let due = async {
         match until {
-            Some(until) => tokio::time::sleep_until(tokio::time::Instant::now() + until.since(clock::mono())).await,
+            Some(until) => {
+                tokio::time::sleep_until(tokio::time::Instant::now() + until.since(clock::mono())).await
+            }
             None => pending().await,
         }
     };
@@ -314,10 +323,17 @@ async fn wait(inbox: &mut mpsc::Receiver<Message>, until: Option<MonoTime>) -> W
 /// Whether a text is a document that can be served.
 fn checked(json: &str) -> Result<(), String> {
     if json.len() > limits::STATS_BYTES_MAX {
-        return Err(format!("the document has {} bytes, more than the {} allowed", json.len(), limits::STATS_BYTES_MAX));
+        return Err(format!(
+            "the document has {} bytes, more than the {} allowed",
+            json.len(),
+            limits::STATS_BYTES_MAX
+        ));
     }
     match serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(json) {
         Ok(_) => Ok(()),
-        Err(error) => Err(clean(&format!("the document is not a JSON object: {error}"), ERROR_TEXT_BYTES_MAX).into_owned()),
+        Err(error) => {
+            Err(clean(&format!("the document is not a JSON object: {error}"), ERROR_TEXT_BYTES_MAX)
+                .into_owned())
+        }
     }
 }

@@ -134,9 +134,12 @@ const fn doc(code: Code) -> CodeDoc {
             "the daemon runs without addons",
             "Nothing below /api/addons is here; start a daemon that has addons.",
         ),
-        Code::NoSuchAddon => {
-            ("no_such_addon", 404, "there is no addon of this name", "GET /api/addons lists those that there are.")
-        }
+        Code::NoSuchAddon => (
+            "no_such_addon",
+            404,
+            "there is no addon of this name",
+            "GET /api/addons lists those that there are.",
+        ),
         Code::NoStats => (
             "no_stats",
             404,
@@ -169,9 +172,7 @@ const fn doc(code: Code) -> CodeDoc {
             "What acts takes requests of programs (without Origin and Sec-Fetch-Site), and of pages that this daemon serves on a \
              loopback address.",
         ),
-        Code::Stopping => {
-            ("stopping", 503, "the daemon is stopping", "Try again when it has started anew.")
-        }
+        Code::Stopping => ("stopping", 503, "the daemon is stopping", "Try again when it has started anew."),
     };
     CodeDoc { code, status, title, remedy }
 }

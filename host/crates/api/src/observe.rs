@@ -148,8 +148,9 @@ fn refuse(request: &Request) -> Option<Box<Problem>> {
 /// Whether a request brings a body, as far as its head says.
 pub(crate) fn has_body(request: &Request) -> bool {
     let length = request.headers().get(CONTENT_LENGTH);
-    length.is_some_and(|length| length.to_str().is_ok_and(|length| length.parse::<usize>().is_ok_and(|length| length > 0)))
-        || request.headers().contains_key(TRANSFER_ENCODING)
+    length.is_some_and(|length| {
+        length.to_str().is_ok_and(|length| length.parse::<usize>().is_ok_and(|length| length > 0))
+    }) || request.headers().contains_key(TRANSFER_ENCODING)
 }
 
 /// The route's place in the table; 0 for what matches none.
@@ -170,7 +171,8 @@ mod tests {
 
     #[test]
     fn a_route_that_panics_is_answered_by_a_problem_and_counted() {
-        let settings = Settings { collect: CollectConfig::default(), quiet: QuietConfig::default(), addons: None };
+        let settings =
+            Settings { collect: CollectConfig::default(), quiet: QuietConfig::default(), addons: None };
         let hooks = Hooks { after_tick: Box::new(|_| {}) };
         let app = App::start(settings, Arc::new(ApiMeter::new(ROUTES)), hooks).unwrap();
         let shared = Shared::new(app.clone(), tokio::sync::watch::channel(false).1);

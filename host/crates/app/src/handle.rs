@@ -113,7 +113,8 @@ impl App {
             .transpose()
             .map_err(StartError::Addons)?;
         let (commands, inbox) = std::sync::mpsc::sync_channel(COMMANDS_MAX);
-        let ticking = metronome::start(ticker, runner, addons.clone(), inbox, hooks).map_err(StartError::Thread)?;
+        let ticking =
+            metronome::start(ticker, runner, addons.clone(), inbox, hooks).map_err(StartError::Thread)?;
         let about = About {
             version: env!("CARGO_PKG_VERSION"),
             started,

@@ -87,7 +87,10 @@ fn built(place: &Path) -> Result<PathBuf, AuthorError> {
         absolute
     };
     if std::fs::symlink_metadata(&place).is_err() {
-        return Err(AuthorError::Input(format!("{} does not exist: name a .wasm file or an addon's folder", place.display())));
+        return Err(AuthorError::Input(format!(
+            "{} does not exist: name a .wasm file or an addon's folder",
+            place.display()
+        )));
     }
     if !place.is_dir() || has_component(&place) {
         return Ok(place);
@@ -98,7 +101,10 @@ fn built(place: &Path) -> Result<PathBuf, AuthorError> {
     if let Some(built) = places.find(|place| has_component(place)) {
         return Ok(built);
     }
-    Err(AuthorError::Input(format!("{} is not built yet: run lowtide addon build there first", place.display())))
+    Err(AuthorError::Input(format!(
+        "{} is not built yet: run lowtide addon build there first",
+        place.display()
+    )))
 }
 
 fn has_component(folder: &Path) -> bool {
@@ -154,7 +160,8 @@ impl Bench {
             kv: setup.store,
             tell: Arc::new(move |happening| drop(sender.try_send(happening))),
         };
-        let waiting = tokio::runtime::Builder::new_current_thread().build().map_err(|error| broken(&error))?;
+        let waiting =
+            tokio::runtime::Builder::new_current_thread().build().map_err(|error| broken(&error))?;
         let host = AddonHost::start_by_hand(config, outside, setup.fakes).map_err(|error| broken(&error))?;
         let bench = Self { host, name: id.to_string(), happened, waiting, _stage: stage };
         let view = bench.settled()?;
@@ -166,7 +173,8 @@ impl Bench {
         let patience = limits::COMPILE_WALL.saturating_add(limits::COMPILE_CPU);
         loop {
             let happening = self.happened.recv_timeout(patience);
-            let happening = happening.map_err(|_| AuthorError::Host("it does not say whether the addon runs".to_owned()))?;
+            let happening = happening
+                .map_err(|_| AuthorError::Host("it does not say whether the addon runs".to_owned()))?;
             if let Happening::State { to: Some(state), .. } = happening
                 && state != AddonState::Loading
             {
@@ -204,7 +212,8 @@ impl Drop for Bench {
 /// Where compiled components are kept between two commands.
 fn cache_dir() -> Option<PathBuf> {
     let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let cache = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")))?.join("lowtide");
+    let cache =
+        absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")))?.join("lowtide");
     // Where this user cannot write, nothing is kept.
     std::fs::create_dir_all(&cache).is_ok().then(|| cache.join("compiled"))
 }
@@ -249,7 +258,10 @@ impl Kv for Store {
         after.insert(key.to_owned(), value.to_vec());
         let used = usage(&after);
         if used.bytes > quota.bytes || used.keys > quota.keys {
-            let text = format!("{} bytes in {} keys are more than may be stored: delete some", used.bytes, used.keys);
+            let text = format!(
+                "{} bytes in {} keys are more than may be stored: delete some",
+                used.bytes, used.keys
+            );
             return Err(KvError::LimitExceeded(text));
         }
         *values = after;
@@ -271,10 +283,16 @@ impl Kv for Store {
 }
 
 /// Writes the files of a made-up machine below a folder.
-pub(crate) fn fake_files(root: &Path, files: &BTreeMap<String, String>, folders: &[String]) -> Result<(), AuthorError> {
+pub(crate) fn fake_files(
+    root: &Path,
+    files: &BTreeMap<String, String>,
+    folders: &[String],
+) -> Result<(), AuthorError> {
     let below = |path: &str| {
         let relative = path.strip_prefix('/').filter(|path| !path.split('/').any(|part| part == ".."));
-        relative.map(|path| root.join(path)).ok_or_else(|| AuthorError::Input(format!("{path:?} is not an absolute path without ..")))
+        relative
+            .map(|path| root.join(path))
+            .ok_or_else(|| AuthorError::Input(format!("{path:?} is not an absolute path without ..")))
     };
     for folder in ["/proc", "/sys"].into_iter().chain(folders.iter().map(String::as_str)) {
         let folder = below(folder)?;

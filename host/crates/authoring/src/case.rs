@@ -1,12 +1,12 @@
 //! A test case of an addon: what the machine is like, and what the addon should make of it. Read from `tests/*.toml` of a project.
 
+use crate::AuthorError;
 use crate::bench::fake_files;
 use crate::run::setting_of;
-use crate::AuthorError;
+use lowtide_addons::Setting;
 use lowtide_addons::capabilities::Capabilities;
 use lowtide_addons::caps::http::{HttpError, HttpResponse};
 use lowtide_addons::fakes::Fakes;
-use lowtide_addons::Setting;
 use lowtide_core::metric::{Kind, MetricDef, MetricRef, Part, Series};
 use lowtide_core::quiet::{Level, QuietAssessment};
 use lowtide_core::report::{CollectorInfo, CollectorReport, CollectorStatus, Samples};
@@ -199,8 +199,12 @@ impl Case {
             part: Part::Value,
             labels: Box::default(),
         });
-        let samples =
-            Samples { series: series.collect(), values: self.readings.values().copied().collect(), dropped: 0, settled: true };
+        let samples = Samples {
+            series: series.collect(),
+            values: self.readings.values().copied().collect(),
+            dropped: 0,
+            settled: true,
+        };
         let info = CollectorInfo {
             name: "case".into(),
             group: "host".into(),
@@ -231,11 +235,17 @@ impl Answer {
     fn get(&self) -> Result<HttpResponse, HttpError> {
         match self.fault {
             Some(Fault::Timeout) => Err(HttpError::Timeout),
-            Some(Fault::Unreachable) => Err(HttpError::Unreachable("nobody listens: the case says so".to_owned())),
+            Some(Fault::Unreachable) => {
+                Err(HttpError::Unreachable("nobody listens: the case says so".to_owned()))
+            }
             Some(Fault::TooLarge) => Err(HttpError::TooLarge),
             None => Ok(HttpResponse {
                 status: self.status.unwrap_or(200),
-                headers: self.headers.iter().map(|(name, value)| (name.to_lowercase(), value.clone())).collect(),
+                headers: self
+                    .headers
+                    .iter()
+                    .map(|(name, value)| (name.to_lowercase(), value.clone()))
+                    .collect(),
                 body: self.body.clone().into_bytes(),
             }),
         }

@@ -179,7 +179,12 @@ fn unused(asks: &Capabilities, inspection: &Inspection) -> Vec<Finding> {
         (!asks.http.is_empty(), Import::Http, "http"),
         (!asks.host_data.is_empty(), Import::HostData, "host_data"),
     ];
-    let unused = asked.into_iter().filter(|(asked, import, _)| *asked && !inspection.imports.contains(import));
+    let unused =
+        asked.into_iter().filter(|(asked, import, _)| *asked && !inspection.imports.contains(import));
     let advice = "no operator should grant what is not needed: remove it from [asks]";
-    unused.map(|(_, _, key)| Finding::warning("unused_ask", format!("asks for {key} and does not import it; {advice}"))).collect()
+    unused
+        .map(|(_, _, key)| {
+            Finding::warning("unused_ask", format!("asks for {key} and does not import it; {advice}"))
+        })
+        .collect()
 }

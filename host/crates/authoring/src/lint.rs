@@ -41,16 +41,26 @@ pub(crate) fn metric(def: &MetricDef, id: &AddonId) -> Vec<Finding> {
         def.problems().into_iter().map(|text| Finding::error("metric", text)).collect();
     let prefix = id.metric_prefix();
     let name = def.name.strip_prefix(&prefix).unwrap_or(&def.name);
-    let mut advise = |code, text: String| found.push(Finding::warning(code, format!("metric {name:?}: {text}")));
+    let mut advise =
+        |code, text: String| found.push(Finding::warning(code, format!("metric {name:?}: {text}")));
     let help = def.help.trim();
     if !help.ends_with(['.', '?', '!']) {
         advise("help_period", "end the help with a full stop: it is a sentence for people".to_owned());
     }
     if help.trim_end_matches('.').eq_ignore_ascii_case(&name.replace('_', " ")) {
-        advise("help_says_nothing", "the help only repeats the name: say what is measured and where it comes from".to_owned());
+        advise(
+            "help_says_nothing",
+            "the help only repeats the name: say what is measured and where it comes from".to_owned(),
+        );
     }
     if def.labels.len() > LABELS_SENSIBLE {
-        advise("many_labels", format!("{} labels: each multiplies the series, of which an addon has at most 500", def.labels.len()));
+        advise(
+            "many_labels",
+            format!(
+                "{} labels: each multiplies the series, of which an addon has at most 500",
+                def.labels.len()
+            ),
+        );
     }
     let own = prefix.trim_start_matches("addon_");
     if name.starts_with(own) {
@@ -85,11 +95,13 @@ mod tests {
     fn advice_is_given_for_each_bad_habit_and_none_for_a_good_name() {
         let id = AddonId::new("my-nas").unwrap();
         let codes = |def: &MetricDef| metric(def, &id).iter().map(|finding| finding.code).collect::<Vec<_>>();
-        let good = MetricDef::gauge("addon_my_nas_idle_seconds", Unit::Seconds, &[], "Time without a request.");
+        let good =
+            MetricDef::gauge("addon_my_nas_idle_seconds", Unit::Seconds, &[], "Time without a request.");
         assert!(codes(&good).is_empty());
         let bad = MetricDef::gauge("addon_my_nas_my_nas_latency_ms", Unit::Count, &[], "my nas latency ms");
         assert_eq!(codes(&bad), ["help_period", "help_says_nothing", "repeats_id", "base_unit"]);
-        let labels: Cow<'static, [Cow<'static, str>]> = ["a", "b", "c", "d", "e"].map(Cow::Borrowed).to_vec().into();
+        let labels: Cow<'static, [Cow<'static, str>]> =
+            ["a", "b", "c", "d", "e"].map(Cow::Borrowed).to_vec().into();
         assert_eq!(codes(&MetricDef { labels, ..good.clone() }), ["many_labels"]);
         assert_eq!(codes(&MetricDef { help: "Idle seconds.".into(), ..good }), ["help_says_nothing"]);
     }

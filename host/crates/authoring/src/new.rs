@@ -58,7 +58,11 @@ fn plain_name(path: &Path) -> PathBuf {
     if path.ends_with("gitignore.in") {
         return path.with_file_name(".gitignore");
     }
-    if path.extension().is_some_and(|extension| extension == "in") { path.with_extension("") } else { path.to_owned() }
+    if path.extension().is_some_and(|extension| extension == "in") {
+        path.with_extension("")
+    } else {
+        path.to_owned()
+    }
 }
 
 #[cfg(test)]

@@ -110,6 +110,7 @@ pub(crate) fn manifest_id(text: &str) -> Result<AddonId, AuthorError> {
     let table: toml::Table =
         text.parse().map_err(|error| AuthorError::Input(format!("addon.toml is not TOML: {error}")))?;
     let id = table.get("id").and_then(toml::Value::as_str);
-    let id = id.ok_or_else(|| AuthorError::Input("addon.toml has no id: add id = \"my-addon\"".to_owned()))?;
+    let id =
+        id.ok_or_else(|| AuthorError::Input("addon.toml has no id: add id = \"my-addon\"".to_owned()))?;
     AddonId::new(id).map_err(|error| AuthorError::Input(format!("addon.toml: {error}")))
 }

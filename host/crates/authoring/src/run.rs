@@ -140,7 +140,8 @@ pub(crate) fn play(stage: Stage, id: &AddonId, setup: Setup, calls: u32) -> Resu
     collected(&bench, id, &mut outcome);
     outcome.events = bench.events();
     let lines = bench.host.newest_log(id.as_str(), limits::LOG_LINES_KEPT).unwrap_or_default();
-    outcome.log = lines.iter().map(|line| Line { level: line.level.name(), text: line.text.clone() }).collect();
+    outcome.log =
+        lines.iter().map(|line| Line { level: line.level.name(), text: line.text.clone() }).collect();
     told(&view, &mut outcome);
     outcome.findings = view.metrics.iter().flat_map(|def| lint::metric(def, id)).collect();
     Ok(outcome)

@@ -56,25 +56,26 @@ pub fn cases(project: &Project) -> Result<Vec<PathBuf>, AuthorError> {
     Ok(files)
 }
 
-/// Runs one case against the built component of a project.
+/// Runs one case against the built component of a project: the one in `dist/`, or the addon at `built`.
 ///
 /// # Errors
 /// When the project is not built, or no addon host can be made. A case that cannot be read is a failed one.
-pub fn run(project: &Project, case: &Path) -> Result<Verdict, AuthorError> {
+pub fn run(project: &Project, built: Option<&Path>, case: &Path) -> Result<Verdict, AuthorError> {
     let begun = lowtide_clock::mono();
     let name = case.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let problems = match toml::from_str::<Case>(&read(case)?) {
-        Ok(case) => judge(project, &case)?,
+        Ok(case) => judge(built.unwrap_or(&project.folder), &case)?,
         Err(error) => vec![format!("the case cannot be read: {error}")],
     };
     Ok(Verdict { name, problems, took: lowtide_clock::mono().since(begun) })
 }
 
-fn judge(project: &Project, case: &Case) -> Result<Vec<String>, AuthorError> {
-    let stage = Stage::new(&project.folder)?;
+fn judge(place: &Path, case: &Case) -> Result<Vec<String>, AuthorError> {
+    let stage = Stage::new(place)?;
     let files = stage.candidate().and_then(|candidate| discover::read(&candidate));
     let manifest = files.map_err(|error| AuthorError::Input(error.to_string()))?.manifest;
-    let machine = tempfile::tempdir().map_err(AuthorError::file("make a folder in", &std::env::temp_dir()))?;
+    let machine =
+        tempfile::tempdir().map_err(AuthorError::file("make a folder in", &std::env::temp_dir()))?;
     let kv: BTreeMap<String, Vec<u8>> =
         case.kv.iter().map(|(key, value)| (key.clone(), value.clone().into_bytes())).collect();
     let store = Arc::new(Store::new(kv, case.kv_unavailable));
@@ -108,7 +109,10 @@ fn differences(case: &Case, outcome: &Outcome, store: &Store) -> Vec<String> {
         match there.get(series.as_str()) {
             Some(value) if same(*value, *expected) => {}
             Some(value) => found.push(format!("{series}: expected {expected}, is {value}")),
-            None => found.push(format!("{series}: expected {expected}, is not there; {}", list("there are", there.keys()))),
+            None => found.push(format!(
+                "{series}: expected {expected}, is not there; {}",
+                list("there are", there.keys())
+            )),
         }
     }
     if expect.no_others {
@@ -135,7 +139,8 @@ fn differences(case: &Case, outcome: &Outcome, store: &Store) -> Vec<String> {
         }
     }
     if let Some(expected) = &expect.health {
-        let (status, text) = outcome.health.as_ref().map_or(("not told", ""), |health| (health.status, &health.text));
+        let (status, text) =
+            outcome.health.as_ref().map_or(("not told", ""), |health| (health.status, &health.text));
         if status != expected {
             found.push(format!("health: expected {expected}, is {status} {text}").trim_end().to_owned());
         }
@@ -155,7 +160,10 @@ fn differences(case: &Case, outcome: &Outcome, store: &Store) -> Vec<String> {
     for (key, expected) in &expect.kv {
         let is = values.get(key).map(|value| String::from_utf8_lossy(value));
         if is.as_deref() != Some(expected.as_str()) {
-            found.push(format!("kv.{key}: expected {expected:?}, is {}", is.map_or("not there".to_owned(), |is| format!("{is:?}"))));
+            found.push(format!(
+                "kv.{key}: expected {expected:?}, is {}",
+                is.map_or("not there".to_owned(), |is| format!("{is:?}"))
+            ));
         }
     }
     found

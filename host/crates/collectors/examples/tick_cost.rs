@@ -13,7 +13,7 @@ fn main() {
 #[cfg(target_os = "linux")]
 mod linux {
     use lowtide_clock as clock;
-use lowtide_collectors::{ApiMeter, CollectConfig, Entry, TICK_DEFAULT, table};
+    use lowtide_collectors::{ApiMeter, CollectConfig, Entry, TICK_DEFAULT, table};
     use lowtide_core::metric::SampleBuffer;
     use std::fs::File;
     use std::hint::black_box;

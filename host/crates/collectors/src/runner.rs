@@ -8,8 +8,8 @@ mod worker;
 #[cfg(target_os = "linux")]
 mod tests;
 
-use lowtide_clock as clock;
 use crate::collector::Entry;
+use lowtide_clock as clock;
 use lowtide_core::report::CollectorReport;
 use lowtide_core::units::Now;
 use slot::Slot;

@@ -38,7 +38,10 @@ fn report(args: &OneArgs, what: &str, addon: &Value) -> Exit {
     match state(addon) {
         "running" | "disabled" => Exit::Ok,
         "loading" => {
-            complain(&format!("it is still being loaded; see how it goes with `lowtide addon show {}`", args.id));
+            complain(&format!(
+                "it is still being loaded; see how it goes with `lowtide addon show {}`",
+                args.id
+            ));
             Exit::Ok
         }
         _ => {

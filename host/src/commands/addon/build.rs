@@ -16,6 +16,9 @@ pub(crate) struct BuildArgs {
     /// Where the addons are put; absent: `dist` in the project
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Only build: what `lowtide addon check` would say is not asked
+    #[arg(long)]
+    no_check: bool,
 }
 
 pub(crate) fn run(args: &BuildArgs) -> Exit {
@@ -28,6 +31,10 @@ pub(crate) fn run(args: &BuildArgs) -> Exit {
     };
     let mut exit = Exit::Ok;
     for addon in &built {
+        if args.no_check {
+            out(&format!("built {}\n", addon.folder.display()));
+            continue;
+        }
         complain(&format!("checking {} (a new component is compiled first)", addon.id));
         let checked = check::one(&addon.folder, false, false);
         if checked == Exit::Ok {
@@ -48,7 +55,9 @@ fn next_steps(addon: &Built) -> String {
     );
     if let Some(configuration) = addon.configuration() {
         let indented = configuration.lines().map(|line| format!("  {line}\n")).collect::<String>();
-        text.push_str(&format!("\nIt runs once the operator grants what it asks for, in the configuration:\n\n{indented}"));
+        text.push_str(&format!(
+            "\nIt runs once the operator grants what it asks for, in the configuration:\n\n{indented}"
+        ));
     }
     text
 }

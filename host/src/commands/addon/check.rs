@@ -56,7 +56,11 @@ fn describe(report: &Report) -> String {
         let _ = writeln!(text, "  asks for  {line}");
     }
     for metric in &report.metrics {
-        let labels = if metric.labels.is_empty() { String::new() } else { format!("{{{}}}", metric.labels.join(", ")) };
+        let labels = if metric.labels.is_empty() {
+            String::new()
+        } else {
+            format!("{{{}}}", metric.labels.join(", "))
+        };
         let _ = writeln!(text, "  metric    {}{labels}: {}", metric.name, metric.help);
     }
     text.push_str(&findings(&report.findings));

@@ -122,8 +122,8 @@ mod tests {
         ]});
         assert_eq!(
             describe(&list),
-            "ID               VERSION  STATE    CPU     MEMORY   SERIES  CRASHES\n\
-             demo             1.2.0    running  0.12 %  2.0 MiB  12      0\n\
+            "ID              VERSION  STATE    CPU     MEMORY   SERIES  CRASHES\n\
+             demo            1.2.0    running  0.12 %  2.0 MiB  12      0\n\
              torn\u{fffd}[31m.wasm  -        refused  -       -        0       0\n  \
              it is no component⏎build it again\n"
         );

@@ -21,7 +21,8 @@ pub(crate) struct NewArgs {
 }
 
 pub(crate) fn run(args: &NewArgs) -> Exit {
-    let language = Language::ALL.iter().find(|(word, _)| *word == args.lang).map_or(Language::Rust, |(_, one)| *one);
+    let language =
+        Language::ALL.iter().find(|(word, _)| *word == args.lang).map_or(Language::Rust, |(_, one)| *one);
     let folder = args.path.clone().unwrap_or_else(|| PathBuf::from(&args.name));
     match create(&args.name, language, &folder) {
         Ok(_) => {

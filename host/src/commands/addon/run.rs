@@ -4,9 +4,9 @@ use super::check::findings;
 use crate::commands::output::{complain, out, pretty};
 use crate::exit::Exit;
 use clap::Args;
-use lowtide_authoring::run::{Options, Outcome, once, setting};
 use lowtide_addons::Setting;
 use lowtide_addons::capabilities::Capabilities;
+use lowtide_authoring::run::{Options, Outcome, once, setting};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -62,7 +62,8 @@ pub(crate) fn run(args: &RunArgs) -> Exit {
 }
 
 fn read_grants(file: &Path) -> Result<Capabilities, String> {
-    let text = std::fs::read_to_string(file).map_err(|error| format!("cannot read {}: {error}", file.display()))?;
+    let text =
+        std::fs::read_to_string(file).map_err(|error| format!("cannot read {}: {error}", file.display()))?;
     toml::from_str(&text).map_err(|error| format!("{} is no list of grants: {error}", file.display()))
 }
 

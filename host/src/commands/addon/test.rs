@@ -60,6 +60,9 @@ pub(crate) struct TestArgs {
     /// Only the cases against the component, not `cargo test`
     #[arg(long)]
     only_cases: bool,
+    /// The built addon, if it is not in dist/
+    #[arg(long, value_name = "FOLDER")]
+    built: Option<PathBuf>,
 }
 
 pub(crate) fn run(args: &TestArgs) -> Exit {
@@ -81,7 +84,7 @@ fn all(args: &TestArgs) -> Result<bool, AuthorError> {
     let cases = cases(&project)?;
     let mut failed = 0;
     for case in &cases {
-        let verdict = run_case(&project, case)?;
+        let verdict = run_case(&project, args.built.as_deref(), case)?;
         let word = if verdict.problems.is_empty() { "ok  " } else { "FAIL" };
         out(&format!("{word} {} ({} ms)\n", verdict.name, verdict.took.as_millis()));
         for problem in &verdict.problems {
@@ -90,7 +93,9 @@ fn all(args: &TestArgs) -> Result<bool, AuthorError> {
         failed += usize::from(!verdict.problems.is_empty());
     }
     out(&match (cases.len(), failed) {
-        (0, _) => "there are no cases: write tests/NAME.toml; lowtide addon test --help shows how\n".to_owned(),
+        (0, _) => {
+            "there are no cases: write tests/NAME.toml; lowtide addon test --help shows how\n".to_owned()
+        }
         (all, 0) => format!("all {all} cases passed\n"),
         (all, failed) => format!("{failed} of {all} cases failed\n"),
     });

@@ -40,7 +40,10 @@ fn a_section_says_all_that_the_host_takes() {
     assert_eq!((grants.kv, leases.max_units, leases.max_priority), (true, 40, LeasePriority::High));
     let texts = |rules: &[&dyn std::fmt::Display]| rules.iter().map(ToString::to_string).collect::<Vec<_>>();
     assert_eq!(texts(&[&grants.http[0], &grants.http[1]]), ["GET http://host:8096", "POST https://a:443"]);
-    assert_eq!(texts(&[&grants.host_data[0], &grants.host_data[1]]), ["/sys/class/hwmon", "tcp://127.0.0.1:445"]);
+    assert_eq!(
+        texts(&[&grants.host_data[0], &grants.host_data[1]]),
+        ["/sys/class/hwmon", "tcp://127.0.0.1:445"]
+    );
     let expected = [
         ("Names-2", Setting::Texts(vec!["a".into(), "b".into()])),
         ("empty", Setting::Text(String::new())),
@@ -59,9 +62,13 @@ fn sections_of_several_files_add_up_and_one_that_says_nothing_is_none() {
     let place = place("[addon.a]\nmemory_mib = 8\n[addon.a.settings]\nx = 1\ny = 1\n[addon.b]\n[addon.b.grants]\nkv = false")
         .drop_in("a.toml", "[addon.a]\nmemory_mib = \"none\"\nsettings.y = \"two\"\n[addon.c]\nenabled = true");
     let configs = host_configs(&place.load().unwrap().config.addon);
-    let settings = [("x".to_owned(), Setting::Integer(1)), ("y".to_owned(), Setting::Text("two".into()))].into();
+    let settings =
+        [("x".to_owned(), Setting::Integer(1)), ("y".to_owned(), Setting::Text("two".into()))].into();
     let a = AddonConfig { settings, ..AddonConfig::default() };
-    assert_eq!(configs.into_iter().map(|(id, config)| (id.to_string(), config)).collect::<Vec<_>>(), [("a".into(), a)]);
+    assert_eq!(
+        configs.into_iter().map(|(id, config)| (id.to_string(), config)).collect::<Vec<_>>(),
+        [("a".into(), a)]
+    );
 }
 
 #[test]
@@ -96,15 +103,15 @@ fn every_mistake_has_its_place_and_its_text() {
             "[addon]\ndir = \"/x\"",
             "2:1: addon.dir: unknown key (did you mean addons.dir), allowed in [addon]: a section for each addon",
         ),
-        (
-            "[addons.my-app]\nenabled = true",
-            "1:9: addons.my-app: unknown key (did you mean [addon.my-app])",
-        ),
+        ("[addons.my-app]\nenabled = true", "1:9: addons.my-app: unknown key (did you mean [addon.my-app])"),
         (
             "[addon.a]\ninterval_seconds = 0",
             "2:20: addon.a.interval_seconds: 0 is out of range, allowed 1 to 3600 (seconds)",
         ),
-        ("[addon.a]\nmemory_mib = 257", "2:14: addon.a.memory_mib: 257 is out of range, allowed 1 to 256 (MiB)"),
+        (
+            "[addon.a]\nmemory_mib = 257",
+            "2:14: addon.a.memory_mib: 257 is out of range, allowed 1 to 256 (MiB)",
+        ),
         (
             "[addon.a.grants]\nhttp = [\"GET http://a\",\n  \"PUT http://a\"]",
             "3:3: addon.a.grants.http[1]: \"PUT http://a\" is not a method and an origin such as \"GET http://127.0.0.1:8096\"",
@@ -144,15 +151,14 @@ fn every_mistake_has_its_place_and_its_text() {
             "[addon.a.settings]\nx.y = 1",
             "2:1: addon.a.settings.x: a section cannot be a setting, write texts, numbers, true or false, or a list of texts",
         ),
-        (
-            "addon = true",
-            "1:9: addon: is a section, write [addon] on a line of its own and its keys below",
-        ),
+        ("addon = true", "1:9: addon: is a section, write [addon] on a line of its own and its keys below"),
     ];
     for (text, expected) in cases {
         assert_eq!(place(text).errors(), [format!("config.toml:{expected}")], "{text}");
     }
-    let errors = place(format!("[addon.a.grants]\nhttp = [\"GET {long}\"]\n[addon.a.settings]\nx = \"{long}\"")).errors();
+    let errors =
+        place(format!("[addon.a.grants]\nhttp = [\"GET {long}\"]\n[addon.a.settings]\nx = \"{long}\""))
+            .errors();
     assert!(errors.len() == 2 && errors.iter().all(|error| error.len() < 500), "{errors:?}");
     let many: String = (0..SETTINGS_MAX + 10).map(|number| format!("k{number} = 1\n")).collect();
     assert_eq!(
@@ -168,11 +174,20 @@ fn every_mistake_has_its_place_and_its_text() {
 #[test]
 fn a_reload_sees_every_key_that_changed() {
     let load = |text: &str| place(text).load().unwrap().config;
-    let old = load("[addon.a]\nmemory_mib = 8\n[addon.a.settings]\nx = 1\ny = 1\n[addon.gone]\nenabled = false");
-    let new = load("[addon.a]\nmemory_mib = 8\n[addon.a.settings]\nx = 2\nz = 1\n[addon.new.grants]\nkv = true");
+    let old =
+        load("[addon.a]\nmemory_mib = 8\n[addon.a.settings]\nx = 1\ny = 1\n[addon.gone]\nenabled = false");
+    let new =
+        load("[addon.a]\nmemory_mib = 8\n[addon.a.settings]\nx = 2\nz = 1\n[addon.new.grants]\nkv = true");
     assert!(changes(&old, &old).is_empty());
-    let found: Vec<_> = changes(&old, &new).into_iter().map(|change| (change.key, change.reloadable)).collect();
-    let names = ["addon.a.settings.x", "addon.a.settings.y", "addon.a.settings.z", "addon.gone.enabled", "addon.new.grants.kv"];
+    let found: Vec<_> =
+        changes(&old, &new).into_iter().map(|change| (change.key, change.reloadable)).collect();
+    let names = [
+        "addon.a.settings.x",
+        "addon.a.settings.y",
+        "addon.a.settings.z",
+        "addon.gone.enabled",
+        "addon.new.grants.kv",
+    ];
     assert_eq!(found, names.map(|name| (name.to_owned(), true)));
 }
 

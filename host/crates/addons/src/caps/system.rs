@@ -49,7 +49,8 @@ pub fn readings(state: &HostState, prefixes: &[String]) -> Result<Vec<Reading>, 
         let Some(samples) = &report.samples else { continue };
         for (series, value) in samples.iter() {
             let name = &series.metric.name;
-            if series.part != Part::Value || !prefixes.iter().any(|prefix| name.starts_with(prefix.as_str())) {
+            if series.part != Part::Value || !prefixes.iter().any(|prefix| name.starts_with(prefix.as_str()))
+            {
                 continue;
             }
             if readings.len() >= limits::READINGS_MAX {

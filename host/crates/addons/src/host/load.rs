@@ -3,7 +3,7 @@
 
 use super::{AddonConfig, HostConfig, Inner};
 use crate::addon::Identity;
-use crate::cache::{Cache, LoadError, Loader};
+use crate::cache::{Cache, CacheError, LoadError, Loader};
 use crate::caps::host_data::DataDesk;
 use crate::caps::http::HttpDesk;
 use crate::caps::kv::KvDesk;
@@ -33,8 +33,12 @@ pub(super) enum Refusal {
     Grants(#[from] GrantError),
     #[error(transparent)]
     Compile(#[from] LoadError),
-    #[error("does not fit the interface: {0}; build it against the WIT of this version (lowtide addon new shows it)")]
+    #[error(
+        "does not fit the interface: {0}; build it against the WIT of this version (lowtide addon new shows it)"
+    )]
     Link(String),
+    #[error("the cache of compiled addons is not used: {0}")]
+    Cache(#[from] CacheError),
     #[error("the addon host is broken: {0}")]
     Machine(String),
 }
@@ -47,6 +51,7 @@ impl Refusal {
             Self::Grants(error) => error.code(),
             Self::Compile(error) => error.code(),
             Self::Link(_) => "interface_mismatch",
+            Self::Cache(error) => error.code(),
             Self::Machine(_) => "addon_host",
         }
     }
@@ -79,12 +84,17 @@ impl Workshop {
             Refusal::Machine(format!("{error}{cause}"))
         };
         let machine = Machine::new().map_err(|error: MachineError| broken(&error))?;
-        let cache = Cache::open(&config.cache_dir, machine.engine.clone()).map_err(|error| broken(&error))?;
+        let cache = Cache::open(&config.cache_dir, machine.engine.clone())?;
         Ok(Self { machine, loader: Loader::new(cache, Compiler::new(config.compile.clone())) })
     }
 
     /// Loads one addon.
-    pub(super) async fn load(&self, inner: &Inner, candidate: Candidate, id: &AddonId) -> Result<Load, Refusal> {
+    pub(super) async fn load(
+        &self,
+        inner: &Inner,
+        candidate: Candidate,
+        id: &AddonId,
+    ) -> Result<Load, Refusal> {
         let config = inner.config().clone();
         let own = config.addons.get(id).cloned().unwrap_or_default();
         let (files, inspection) = examine(candidate).await?;
@@ -120,11 +130,22 @@ async fn examine(candidate: Candidate) -> Result<(AddonFiles, Inspection), Refus
 }
 
 /// What the addon asked for and was granted, ready to use. That the grants cover it was checked before.
-fn abilities(inner: &Inner, config: &HostConfig, own: AddonConfig, id: &AddonId, identity: &Identity) -> Abilities {
+fn abilities(
+    inner: &Inner,
+    config: &HostConfig,
+    own: AddonConfig,
+    id: &AddonId,
+    identity: &Identity,
+) -> Abilities {
     let asks = &identity.manifest.asks;
     let fakes = inner.fakes.as_ref();
     let data = || {
-        let desk = DataDesk::new(id.clone(), asks.host_data.clone(), config.proc_dir.clone(), config.sys_dir.clone());
+        let desk = DataDesk::new(
+            id.clone(),
+            asks.host_data.clone(),
+            config.proc_dir.clone(),
+            config.sys_dir.clone(),
+        );
         desk.with_fakes(fakes)
     };
     Abilities {

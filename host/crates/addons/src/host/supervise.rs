@@ -137,7 +137,12 @@ impl Supervisor {
             }
         };
         self.notifier.follow(&scan);
-        for change in self.folder.observe(clock::mono(), scan) {
+        let changes = self.folder.observe(clock::mono(), scan);
+        let until = self.tell_to_stop(changes.iter().filter_map(|change| match change {
+            Change::Remove(id) => Some(id),
+            _ => None,
+        }));
+        for change in changes {
             match change {
                 Change::Load(candidate) => {
                     let id = candidate.id.clone();
@@ -145,9 +150,9 @@ impl Supervisor {
                     self.candidates.insert(id.clone(), candidate);
                     self.load(&id, "new_file");
                 }
-                Change::Remove(id) => self.remove(&id).await,
+                Change::Remove(id) => self.remove(&id, until).await,
                 Change::Reject(rejected) => self.reject(rejected),
-                Change::Cleared { name } => drop(self.inner.rejected().remove(&name)),
+                Change::Cleared { name } => self.cleared(&name),
             }
         }
         let now = clock::mono();
@@ -171,7 +176,8 @@ impl Supervisor {
             slot.generation
         };
         let addon = self.addon(id);
-        let switched_on = self.inner.config().addons.get(id).is_none_or(|own| own.enabled) && !self.disabled.contains(id);
+        let switched_on =
+            self.inner.config().addons.get(id).is_none_or(|own| own.enabled) && !self.disabled.contains(id);
         if !switched_on {
             if let Some(addon) = addon {
                 addon.set_state(now, AddonState::Disabled, None, None);
@@ -183,10 +189,15 @@ impl Supervisor {
         {
             addon.set_state(now, AddonState::Loading, None, None);
         }
-        let (inner, workshop, turns) = (Arc::clone(&self.inner), Arc::clone(&self.workshop), Arc::clone(&self.turns));
+        let (inner, workshop, turns) =
+            (Arc::clone(&self.inner), Arc::clone(&self.workshop), Arc::clone(&self.turns));
         let (finished, id) = (self.finished.clone(), id.clone());
         tokio::spawn(async move {
             let _turn = turns.acquire().await;
+            // A newer one has begun while this one waited, or the addon is gone.
+            if inner.slots().get(&id).map(|slot| slot.generation) != Some(generation) {
+                return;
+            }
             let make = || async { Workshop::new(&inner.config()) };
             let result = match workshop.get_or_try_init(make).await {
                 Ok(workshop) => workshop.load(&inner, candidate, &id).await.map(Box::new),
@@ -200,7 +211,11 @@ impl Supervisor {
         let meter = Arc::new(Meter::default());
         let tell = Arc::clone(&self.inner.outside.tell);
         Arc::new(Shared {
-            recorder: Mutex::new(Recorder::new(id.clone(), Arc::clone(&self.inner.names), Arc::clone(&meter))),
+            recorder: Mutex::new(Recorder::new(
+                id.clone(),
+                Arc::clone(&self.inner.names),
+                Arc::clone(&meter),
+            )),
             meter,
             id: id.clone(),
             log: Mutex::new(LogBuffer::new()),
@@ -244,7 +259,8 @@ impl Supervisor {
     }
 
     async fn run_load(&mut self, id: &AddonId, addon: Arc<Addon>, load: Box<Load>, why: &'static str) {
-        let inbox = self.inner.slots().get(id).and_then(|slot| slot.task.as_ref().map(|(inbox, _)| inbox.clone()));
+        let inbox =
+            self.inner.slots().get(id).and_then(|slot| slot.task.as_ref().map(|(inbox, _)| inbox.clone()));
         if let Some(inbox) = inbox {
             let (done, answer) = oneshot::channel();
             let message = Message::Replace { load, why, done };
@@ -266,8 +282,18 @@ impl Supervisor {
         }
     }
 
+    /// Tells addons to end; returns until when they have time for it. All are told before the first is waited for, so that many that
+    /// wait take no longer than one.
+    fn tell_to_stop<'a>(&self, ids: impl Iterator<Item = &'a AddonId>) -> tokio::time::Instant {
+        let slots = self.inner.slots();
+        for (inbox, _) in ids.filter_map(|id| slots.get(id)?.task.as_ref()) {
+            let _ = inbox.try_send(Message::Stop);
+        }
+        tokio::time::Instant::now() + limits::DRAIN
+    }
+
     /// Ends the task of an addon: it finishes the call it is in, or is cut off.
-    async fn end(&self, id: &AddonId) {
+    async fn end(&self, id: &AddonId, until: tokio::time::Instant) {
         let task = self.inner.slots().get_mut(id).and_then(|slot| {
             slot.generation += 1;
             slot.task.take()
@@ -275,20 +301,31 @@ impl Supervisor {
         let Some((inbox, mut task)) = task else { return };
         let _ = inbox.try_send(Message::Stop);
         drop(inbox);
-        if tokio::time::timeout(limits::DRAIN, &mut task).await.is_err() {
+        if tokio::time::timeout_at(until, &mut task).await.is_err() {
             tracing::warn!(addon = id.as_str(), "addon did not end in time and was cut off");
             task.abort();
             let _ = task.await;
         }
     }
 
-    async fn remove(&mut self, id: &AddonId) {
+    async fn remove(&mut self, id: &AddonId, until: tokio::time::Instant) {
         self.candidates.remove(id);
-        self.end(id).await;
+        self.end(id, until).await;
         let slot = self.inner.slots().remove(id);
         if let Some(slot) = slot {
             slot.addon.removed();
             self.inner.names.release(id);
+        }
+    }
+
+    /// What was wrong under this name no longer is. An addon that ran on has nothing pending any more; one that could not run is tried.
+    fn cleared(&mut self, name: &str) {
+        self.inner.rejected().remove(name);
+        let Ok(id) = AddonId::new(name) else { return };
+        match self.addon(&id) {
+            Some(addon) if self.is_running(&id) => addon.set_pending(None),
+            Some(_) => self.load(&id, "new_file"),
+            None => {}
         }
     }
 
@@ -318,10 +355,13 @@ impl Supervisor {
         if enabled && !configured {
             return Err(AskError::Configured(id.to_string()));
         }
-        let changed = if enabled { self.disabled.remove(id) } else { self.disabled.insert(id.clone()) };
+        let mut disabled = self.disabled.clone();
+        let changed = if enabled { disabled.remove(id) } else { disabled.insert(id.clone()) };
         if changed {
             let file = self.inner.config().disabled_file.clone();
-            write_disabled(&file, &self.disabled).map_err(|error| AskError::Disk(error.to_string()))?;
+            // Written before it holds: what cannot be remembered is not done either.
+            write_disabled(&file, &disabled).map_err(|error| AskError::Disk(error.to_string()))?;
+            self.disabled = disabled;
         }
         self.apply(id, "reload").await;
         Ok(())
@@ -332,7 +372,7 @@ impl Supervisor {
         let switched_on =
             self.inner.config().addons.get(id).is_none_or(|own| own.enabled) && !self.disabled.contains(id);
         if !switched_on {
-            self.end(id).await;
+            self.end(id, tokio::time::Instant::now() + limits::DRAIN).await;
             if let Some(addon) = self.addon(id) {
                 addon.silence();
             }
@@ -353,15 +393,9 @@ impl Supervisor {
 
     async fn stop_all(&mut self) {
         let ids: Vec<AddonId> = self.inner.slots().keys().cloned().collect();
-        // All are told before the first is waited for.
+        let until = self.tell_to_stop(ids.iter());
         for id in &ids {
-            let inbox = self.inner.slots().get(id).and_then(|slot| slot.task.as_ref().map(|(inbox, _)| inbox.clone()));
-            if let Some(inbox) = inbox {
-                let _ = inbox.try_send(Message::Stop);
-            }
-        }
-        for id in &ids {
-            self.end(id).await;
+            self.end(id, until).await;
         }
     }
 }

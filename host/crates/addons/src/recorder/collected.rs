@@ -82,7 +82,7 @@ impl Collected {
         self.complaint = None;
         let mut expected = Vec::with_capacity(samples.len());
         let mut kept: Vec<(usize, usize, Series, f64)> = Vec::new();
-        let mut seen: HashSet<(&str, &[String])> = HashSet::new();
+        let mut seen = HashSet::new();
         for (at, sample) in samples.enumerate() {
             let fate = match judge(&sample, declared, &mut seen, kept.len() < room) {
                 Ok((place, series)) => {
@@ -134,15 +134,18 @@ impl Collected {
 }
 
 /// The place in the order of metrics and the series of a sample, or why it is left out.
-fn judge<'a>(
-    sample: &Given<'a>,
+fn judge(
+    sample: &Given<'_>,
     declared: &mut HashMap<String, Declared>,
-    seen: &mut HashSet<(&'a str, &'a [String])>,
+    seen: &mut HashSet<(usize, Box<[Box<str>]>)>,
     room: bool,
 ) -> Result<(usize, Series), (Fate, String)> {
     let name = sample.name;
     let Some(metric) = declared.get_mut(name) else {
-        return Err((Fate::Undeclared, format!("a sample of {:?}, which was not declared, was left out", clip(name))));
+        return Err((
+            Fate::Undeclared,
+            format!("a sample of {:?}, which was not declared, was left out", clip(name)),
+        ));
     };
     if metric.def.kind == Kind::Histogram {
         return Err((Fate::Invalid, format!("{name:?} is a histogram: record it with metrics.histogram")));
@@ -151,7 +154,9 @@ fn judge<'a>(
         return Err((Fate::Invalid, format!("{name:?} is recorded already; one metric has one source")));
     }
     check_labels(metric, sample.labels).map_err(|error| (Fate::Invalid, error.to_string()))?;
-    if !seen.insert((name, sample.labels)) {
+    let series = series(metric, Part::Value, sample.labels);
+    // Labels that differ only in what was cut or cleaned away are one series to everybody else.
+    if !seen.insert((metric.place, series.labels.clone())) {
         return Err((Fate::Duplicate, format!("a series of {name:?} was given twice")));
     }
     if !room {
@@ -159,7 +164,7 @@ fn judge<'a>(
         return Err((Fate::Overflow, format!("an addon may have {most} series")));
     }
     metric.source = Some(Source::Collected);
-    Ok((metric.place, series(metric, Part::Value, sample.labels)))
+    Ok((metric.place, series))
 }
 
 /// A series with its label values cleaned.

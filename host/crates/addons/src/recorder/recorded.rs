@@ -2,7 +2,9 @@
 
 use super::collected::series;
 use super::{Declared, MetricError};
+use crate::caps::log::clean;
 use crate::limits;
+use lowtide_core::limits::LABEL_VALUE_BYTES_MAX;
 use lowtide_core::metric::{Kind, MetricDef, MetricRef, Part, Series};
 use std::collections::HashMap;
 use std::ops::Range;
@@ -56,22 +58,28 @@ impl Recorded {
         room: usize,
     ) -> Result<bool, MetricError> {
         // The key is built for each call: a guest that records often pays for it, and 100 ns are less than its call cost.
-        let key = (declared.def.name.to_string(), Box::from(labels));
+        // Labels that differ only in what is cut or cleaned away are one series to everybody else.
+        let labels: Box<[String]> =
+            labels.iter().map(|label| clean(label, LABEL_VALUE_BYTES_MAX).into_owned()).collect();
+        let key = (declared.def.name.to_string(), labels);
         if let Some(entry) = self.index.get(&key).and_then(|at| self.entries.get_mut(*at)) {
             entry.value.put(declared.def.kind, value);
             return Ok(false);
         }
         let parts = parts(declared);
         if self.series + parts.len() > room {
-            return Err(MetricError::LimitExceeded(format!("an addon may have {} series", limits::SERIES_MAX)));
+            return Err(MetricError::LimitExceeded(format!(
+                "an addon may have {} series",
+                limits::SERIES_MAX
+            )));
         }
         self.series += parts.len();
         let mut entry = Entry {
             def: Arc::clone(&declared.def),
             place: declared.place,
-            labels: labels.into(),
+            series: parts.into_iter().map(|part| series(declared, part, &key.1)).collect(),
+            labels: key.1,
             value: Value::new(declared),
-            series: parts.into_iter().map(|part| series(declared, part, labels)).collect(),
         };
         entry.value.put(declared.def.kind, value);
         let at = self.entries.partition_point(|other| other.place <= entry.place);
@@ -90,7 +98,12 @@ impl Recorded {
 
     /// Drops all series of a metric.
     pub(super) fn forget(&mut self, def: &Arc<MetricDef>) {
-        let of = |entry: &Entry| entry.series.iter().any(|one| matches!(&one.metric, MetricRef::Declared(own) if own.name == def.name));
+        let of = |entry: &Entry| {
+            entry
+                .series
+                .iter()
+                .any(|one| matches!(&one.metric, MetricRef::Declared(own) if own.name == def.name))
+        };
         self.entries.retain(|entry| !of(entry));
         self.index.clear();
         self.reindex(0..self.entries.len());
@@ -110,7 +123,8 @@ fn parts(declared: &Declared) -> Vec<Part> {
     if declared.def.kind != Kind::Histogram {
         return vec![Part::Value];
     }
-    let mut parts: Vec<Part> = declared.bounds.iter().map(|bound| Part::Bucket(bound_text(*bound).into())).collect();
+    let mut parts: Vec<Part> =
+        declared.bounds.iter().map(|bound| Part::Bucket(bound_text(*bound).into())).collect();
     parts.extend([Part::Bucket("+Inf".into()), Part::Sum, Part::Count]);
     parts
 }

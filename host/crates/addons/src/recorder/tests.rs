@@ -31,8 +31,10 @@ fn kind(name: &str, kind: Kind) -> Definition {
 
 impl Bench {
     fn collect(&mut self, samples: &[(&str, &[&str], f64)]) -> Vec<(String, Vec<String>, f64)> {
-        let labels: Vec<Vec<String>> =
-            samples.iter().map(|(_, labels, _)| labels.iter().map(|label| (*label).to_owned()).collect()).collect();
+        let labels: Vec<Vec<String>> = samples
+            .iter()
+            .map(|(_, labels, _)| labels.iter().map(|label| (*label).to_owned()).collect())
+            .collect();
         let given: Vec<Given<'_>> = samples
             .iter()
             .zip(&labels)
@@ -82,8 +84,13 @@ fn samples_of_one_metric_stand_together_whatever_their_order() {
 fn what_breaks_the_contract_is_left_out_counted_and_named() {
     let mut bench = bench();
     bench.recorder.declare(&gauge("a", &["x"])).unwrap();
-    let bad: [(&str, &[&str], f64); 5] =
-        [("a", &["1"], 1.0), ("a", &["1"], 2.0), ("nothing", &[], 1.0), ("a", &[], 1.0), ("a", &["2"], f64::NAN)];
+    let bad: [(&str, &[&str], f64); 5] = [
+        ("a", &["1"], 1.0),
+        ("a", &["1"], 2.0),
+        ("nothing", &[], 1.0),
+        ("a", &[], 1.0),
+        ("a", &["2"], f64::NAN),
+    ];
     let kept = bench.collect(&bad);
     assert_eq!(kept.len(), 2);
     assert!(kept[1].2.is_nan(), "not a number is no sample, and its series stays");
@@ -144,7 +151,10 @@ fn wrong_records_are_refused_with_a_reason() {
         recorder.record(kind, name, labels, value).unwrap_err()
     };
     assert!(matches!(refused(recorder, Kind::Counter, "done_total", &[], -1.0), MetricError::Invalid(_)));
-    assert!(matches!(refused(recorder, Kind::Counter, "done_total", &[], f64::INFINITY), MetricError::Invalid(_)));
+    assert!(matches!(
+        refused(recorder, Kind::Counter, "done_total", &[], f64::INFINITY),
+        MetricError::Invalid(_)
+    ));
     assert!(matches!(refused(recorder, Kind::Gauge, "done_total", &[], 1.0), MetricError::Undeclared(_)));
     assert!(matches!(refused(recorder, Kind::Gauge, "nothing", &[], 1.0), MetricError::Undeclared(_)));
     assert!(matches!(refused(recorder, Kind::Gauge, "level", &[], 1.0), MetricError::Invalid(_)));
@@ -213,6 +223,23 @@ fn full_names_belong_to_one_addon() {
 }
 
 #[test]
+fn names_that_newer_instances_no_longer_declare_are_free_again() {
+    let names: Arc<Names> = Arc::default();
+    let recorder = |id: &str| Recorder::new(AddonId::new(id).unwrap(), Arc::clone(&names), Arc::default());
+    let (mut short, mut long) = (recorder("a"), recorder("a-b"));
+    long.declare(&gauge("c", &[])).unwrap();
+    for instance in 0..3 {
+        long.begin_instance();
+        for n in 0..limits::METRICS_MAX {
+            long.declare(&gauge(&format!("m{instance}_{n}"), &[])).unwrap();
+        }
+    }
+    short.declare(&gauge("b_c", &[])).unwrap();
+    // Those of the last instance, and this one.
+    assert_eq!(names.0.lock().unwrap().len(), limits::METRICS_MAX + 1);
+}
+
+#[test]
 fn metrics_have_a_limit_and_what_a_new_version_no_longer_declares_makes_room() {
     let mut bench = bench();
     for n in 0..limits::METRICS_MAX {
@@ -230,4 +257,24 @@ fn label_values_are_cleaned() {
     bench.recorder.declare(&gauge("a", &["x"])).unwrap();
     let kept = bench.collect(&[("a", &["\u{1b}[31mred\u{202e}"], 1.0)]);
     assert!(!kept[0].1[0].contains('\u{1b}') && !kept[0].1[0].contains('\u{202e}'), "{kept:?}");
+}
+
+#[test]
+fn labels_that_are_the_same_when_cleaned_are_one_series() {
+    let mut bench = bench();
+    bench.recorder.declare(&gauge("a", &["x"])).unwrap();
+    bench
+        .recorder
+        .declare(&Definition { name: "n_total".to_owned(), kind: Kind::Counter, ..gauge("", &["x"]) })
+        .unwrap();
+    let kept = bench.collect(&[("a", &["\u{1b}"], 1.0), ("a", &["\u{7}"], 2.0)]);
+    assert_eq!(kept.len(), 1, "{kept:?}");
+    assert_eq!(bench.meter.read().dropped_duplicate, 1);
+    for label in ["\u{1b}", "\u{7}"] {
+        bench.recorder.record(Kind::Counter, "n_total", &[label.to_owned()], 1.0).unwrap();
+    }
+    assert_eq!(
+        bench.values().iter().filter(|(name, _, value)| name == "n_total" && *value == 2.0).count(),
+        1
+    );
 }

@@ -222,9 +222,9 @@ fn a_folder_that_lost_its_component_removes_the_addon_and_says_why() {
     let mut folder = Folder::default();
     folder.observe(at(0), scan(&[addon("nas", 1)]));
     let empty = bad("nas", AddonFileError::NoWasm(id("nas")));
-    folder.observe(at(5_000), with(&[], &[empty.clone()]));
+    folder.observe(at(5_000), with(&[], std::slice::from_ref(&empty)));
     assert_eq!(
-        folder.observe(at(5_250), with(&[], &[empty.clone()])),
+        folder.observe(at(5_250), with(&[], std::slice::from_ref(&empty))),
         [Change::Remove(id("nas")), Change::Reject(empty)]
     );
 }

@@ -5,7 +5,12 @@ mod imports;
 
 pub(crate) use exports::{Exports, Indices, Samples};
 
-#[expect(unsafe_code, missing_docs, unreachable_pub, reason = "generated: implements wasmtime's traits for reading guest memory")]
+#[allow(
+    unsafe_code,
+    missing_docs,
+    unreachable_pub,
+    reason = "generated: implements wasmtime's traits for reading guest memory"
+)]
 #[allow(clippy::all, clippy::pedantic, clippy::restriction, reason = "generated")]
 mod bindings {
     wasmtime::component::bindgen!({

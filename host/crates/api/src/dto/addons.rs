@@ -78,6 +78,8 @@ pub(crate) struct AddonRow {
     since: String,
     /// What is wrong; null when nothing is.
     problem: Option<AddonProblem>,
+    /// Why a newer file in the folder does not run, while the older one still does.
+    pending: Option<AddonProblem>,
     /// Version in its manifest.
     version: Option<String>,
     /// What it is for, in its own words.
@@ -390,6 +392,7 @@ impl AddonRow {
             state: view.state.name(),
             since: rfc3339(view.state_since),
             problem: view.problem.as_ref().map(AddonProblem::new),
+            pending: view.pending.as_ref().map(AddonProblem::new),
             version: view.version.clone(),
             description: view.description.clone(),
             uptime_seconds: seconds(view.uptime),

@@ -129,7 +129,11 @@ fn of_addons(state: &HostState, addons: &[(AddonView, Option<String>)]) -> Vec<C
     let (total, troubled) = (addons.len(), unwell.len());
     let detail = format!("{total} in all, {running} running, {troubled} not well; see /api/addons");
     unwell.truncate(ADDON_CHECKS_MAX);
-    let all = Check { name: "addons".into(), status: unwell.iter().map(|check| check.status).max().unwrap_or(Status::Ok), detail };
+    let all = Check {
+        name: "addons".into(),
+        status: unwell.iter().map(|check| check.status).max().unwrap_or(Status::Ok),
+        detail,
+    };
     std::iter::once(all).chain(unwell).collect()
 }
 
@@ -152,7 +156,9 @@ fn complaint(view: &AddonView, stats: Option<&str>, report: Option<&CollectorRep
     let mut found: Vec<String> = Vec::new();
     found.extend(view.problem.as_ref().map(|problem| problem.text.clone()));
     found.extend(
-        view.pending.as_ref().map(|problem| format!("its newer file does not run, the older goes on: {}", problem.text)),
+        view.pending
+            .as_ref()
+            .map(|problem| format!("its newer file does not run, the older goes on: {}", problem.text)),
     );
     if let Some(health) = view.health.as_ref().filter(|health| health.status != "ok") {
         found.push(format!("says {}: {}", health.status, health.text));
@@ -160,7 +166,9 @@ fn complaint(view: &AddonView, stats: Option<&str>, report: Option<&CollectorRep
     found.extend(stats.map(|text| format!("cannot make its document: {text}")));
     let collecting = report.map(collector).filter(|(status, _)| *status > Status::Ok);
     // What was left out is a problem of its own already, with the reason.
-    found.extend(collecting.filter(|_| view.problem.is_none()).map(|(_, detail)| format!("its collector: {detail}")));
+    found.extend(
+        collecting.filter(|_| view.problem.is_none()).map(|(_, detail)| format!("its collector: {detail}")),
+    );
     (!found.is_empty()).then(|| format!("{}; see /api/addons/{name}/logs", found.join("; ")))
 }
 
@@ -223,7 +231,10 @@ mod tests {
             "crashed, is tried again at 1970-01-01T00:00:00.000Z: it divided by zero; see /api/addons/demo/logs"
         );
         let quarantined = told(AddonState::Quarantined, &|view| view.problem = problem("it loops"), None);
-        assert!(quarantined.contains("it loops") && quarantined.contains("reload or disable"), "{quarantined}");
+        assert!(
+            quarantined.contains("it loops") && quarantined.contains("reload or disable"),
+            "{quarantined}"
+        );
         let refused = told(AddonState::Refused, &|view| view.problem = problem("rename it"), None);
         assert_eq!(refused, "is refused: rename it");
         let unwell = |view: &mut AddonView| {
@@ -232,7 +243,9 @@ mod tests {
             view.pending = problem("not granted");
         };
         let several = told(AddonState::Running, &unwell, Some("no data"));
-        for part in ["says error: disk is full", "cannot make its document: no data", "older goes on: not granted"] {
+        for part in
+            ["says error: disk is full", "cannot make its document: no data", "older goes on: not granted"]
+        {
             assert!(several.contains(part), "{several}");
         }
     }

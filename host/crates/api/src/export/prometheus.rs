@@ -55,7 +55,10 @@ pub fn render(state: &HostState, version: &str, format: Format) -> String {
 /// Names that a counter's family must not have in OpenMetrics, because another metric has it: an addon may have `jobs` and
 /// `jobs_total`, or two addons whose ids begin alike.
 fn taken(state: &HostState) -> HashSet<&str> {
-    let series = state.reports().filter_map(|report| report.samples.as_ref()).flat_map(|samples| samples.series.iter());
+    let series = state
+        .reports()
+        .filter_map(|report| report.samples.as_ref())
+        .flat_map(|samples| samples.series.iter());
     series.filter(|series| series.metric.kind != Kind::Counter).map(|series| &*series.metric.name).collect()
 }
 
@@ -66,7 +69,9 @@ fn head(out: &mut String, name: &str, kind: Kind, help: &str, format: Format, ta
         Kind::Histogram => "histogram",
     };
     let (family, kind) = match (format, name.strip_suffix("_total")) {
-        (Format::OpenMetrics, Some(stem)) if taken.contains(stem) || taken.contains(&*format!("{stem}_created")) => {
+        (Format::OpenMetrics, Some(stem))
+            if taken.contains(stem) || taken.contains(&*format!("{stem}_created")) =>
+        {
             (name, "unknown")
         }
         // OpenMetrics names a counter's family without the suffix of its samples.
@@ -223,7 +228,10 @@ mod tests {
         let open = of_demo(&render(&state, "1", Format::OpenMetrics));
         assert!(open.contains("# HELP lowtide_addon_demo_jobs Jobs \\\"now\\\".\\nC:\\\\x\n"), "{open}");
         // The family of the counter would be that of the gauge.
-        assert!(open.contains("# TYPE lowtide_addon_demo_jobs_total unknown\nlowtide_addon_demo_jobs_total 3\n"), "{open}");
+        assert!(
+            open.contains("# TYPE lowtide_addon_demo_jobs_total unknown\nlowtide_addon_demo_jobs_total 3\n"),
+            "{open}"
+        );
         assert_eq!(open.matches("# TYPE lowtide_addon_demo_jobs ").count(), 1);
     }
 

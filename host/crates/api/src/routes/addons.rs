@@ -105,7 +105,8 @@ pub(super) async fn get_addons(
     let views = shared.addons()?.list();
     let summary = AddonSummary::new(&views, uptime(&shared));
     let mut following = views.iter().filter(|view| after.is_none_or(|after| view.name.as_str() > after));
-    let page: Vec<&AddonView> = following.by_ref().take(usize::try_from(limit).unwrap_or(ADDONS_MAX)).collect();
+    let page: Vec<&AddonView> =
+        following.by_ref().take(usize::try_from(limit).unwrap_or(ADDONS_MAX)).collect();
     let next = page.last().filter(|_| following.next().is_some()).map(|last| last.name.clone());
     Ok(hashed(&AddonList::new(summary, &page, next)).respond(request.headers()))
 }
@@ -261,7 +262,12 @@ pub(super) async fn get_logs(
 
 /// The lines of this level or above, at most `limit`: the first ones of a reader that goes on, the last ones otherwise; and where it
 /// goes on.
-fn choose(lines: &[Arc<LogLine>], since: Option<u64>, limit: usize, level: Level) -> (Vec<Arc<LogLine>>, u64) {
+fn choose(
+    lines: &[Arc<LogLine>],
+    since: Option<u64>,
+    limit: usize,
+    level: Level,
+) -> (Vec<Arc<LogLine>>, u64) {
     let mut wanted: Vec<Arc<LogLine>> = lines.iter().filter(|line| line.level >= level).cloned().collect();
     let looked_at = lines.last().map_or(since.unwrap_or(0), |line| line.number);
     if since.is_none() {
@@ -383,9 +389,10 @@ fn same_site(request: &Request) -> Result<(), Box<Problem>> {
     let Some(origin) = headers.get(ORIGIN) else { return Ok(()) };
     let host = headers.get(HOST).and_then(|host| host.to_str().ok());
     let host = request.uri().authority().map(axum::http::uri::Authority::as_str).or(host);
-    let page = origin.to_str().ok().and_then(|origin| {
-        origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"))
-    });
+    let page = origin
+        .to_str()
+        .ok()
+        .and_then(|origin| origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://")));
     match (page, host) {
         (Some(page), Some(host)) if page.eq_ignore_ascii_case(host) && is_loopback(host) => Ok(()),
         _ => refuse("the header Origin names another site"),

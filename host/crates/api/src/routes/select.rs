@@ -14,7 +14,8 @@ use std::sync::LazyLock;
 pub(super) fn check(selector: &Selector, state: &HostState) -> Result<(), Box<Problem>> {
     if let Some(group) = &selector.group {
         let own = group.strip_prefix(ADDON_GROUP).is_some_and(|id| AddonId::new(id).is_ok());
-        let built_in = state.reports().map(|report| &*report.info.group).filter(|group| !group.starts_with(ADDON_GROUP));
+        let built_in =
+            state.reports().map(|report| &*report.info.group).filter(|group| !group.starts_with(ADDON_GROUP));
         let mut groups: Vec<&str> = built_in.chain([&*USAGE.group]).collect();
         groups.dedup();
         // An addon may be gone while its last hour is still held.
@@ -23,7 +24,8 @@ pub(super) fn check(selector: &Selector, state: &HostState) -> Result<(), Box<Pr
             return Err(Problem::parameter("group", reason, "host"));
         }
     }
-    let declared = || state.reports().flat_map(|report| report.info.metrics.iter()).chain(USAGE.metrics.iter());
+    let declared =
+        || state.reports().flat_map(|report| report.info.metrics.iter()).chain(USAGE.metrics.iter());
     let called = |metric: &MetricDef, name: &str| {
         let part = name.strip_prefix(&*metric.name).filter(|part| !part.is_empty());
         metric.name == name

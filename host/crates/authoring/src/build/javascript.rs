@@ -14,7 +14,18 @@ pub(super) fn build(project: &Project, say: Say<'_>) -> Result<Vec<u8>, AuthorEr
     tools::run(
         Command::new(program)
             .current_dir(&project.folder)
-            .args(["--wit", "wit", "--world", "addon", "--js", "app.js", "--module-root", ".", "--sync", "--output"])
+            .args([
+                "--wit",
+                "wit",
+                "--world",
+                "addon",
+                "--js",
+                "app.js",
+                "--module-root",
+                ".",
+                "--sync",
+                "--output",
+            ])
             .arg(&wasm),
     )?;
     made(&wasm)
@@ -29,13 +40,16 @@ fn tool(project: &Project, say: Say<'_>) -> Result<PathBuf, AuthorError> {
         return Ok(program);
     }
     let npm = tools::on_path("npm").ok_or_else(|| {
-        AuthorError::Missing("npm is not there: install Node.js 18 or newer (Debian: apt install nodejs npm)".to_owned())
+        AuthorError::Missing(
+            "npm is not there: install Node.js 18 or newer (Debian: apt install nodejs npm)".to_owned(),
+        )
     })?;
     say("installing componentize-qjs with npm install (once)");
-    tools::run(
-        Command::new(npm)
-            .current_dir(&project.folder)
-            .args(["install", "--no-audit", "--no-fund", "--loglevel=error"]),
-    )?;
+    tools::run(Command::new(npm).current_dir(&project.folder).args([
+        "install",
+        "--no-audit",
+        "--no-fund",
+        "--loglevel=error",
+    ]))?;
     Ok(own)
 }

@@ -32,7 +32,10 @@ fn tool(venv: &Path, say: Say<'_>) -> Result<PathBuf, AuthorError> {
         return Ok(program);
     }
     let python = tools::on_path("python3").ok_or_else(|| {
-        AuthorError::Missing("python3 is not there: install Python 3.10 or newer (Debian: apt install python3-venv)".to_owned())
+        AuthorError::Missing(
+            "python3 is not there: install Python 3.10 or newer (Debian: apt install python3-venv)"
+                .to_owned(),
+        )
     })?;
     say(&format!("installing {PACKAGE} into {} (once)", venv.display()));
     tools::run(Command::new(python).args(["-m", "venv"]).arg(venv))?;

@@ -47,9 +47,12 @@ pub(super) fn build(folder: &Path, out: &Path, say: Say<'_>) -> Result<Vec<Built
 
 /// The addons among the packages: project, name of the package, and where cargo puts the component.
 fn addons(cargo: &Path, folder: &Path) -> Result<Vec<(Project, String, PathBuf)>, AuthorError> {
-    let text = tools::output(
-        Command::new(cargo).current_dir(folder).args(["metadata", "--no-deps", "--format-version", "1"]),
-    )?;
+    let text = tools::output(Command::new(cargo).current_dir(folder).args([
+        "metadata",
+        "--no-deps",
+        "--format-version",
+        "1",
+    ]))?;
     let metadata: Metadata = serde_json::from_str(&text)
         .map_err(|error| AuthorError::Input(format!("cargo metadata says something unexpected: {error}")))?;
     let built = metadata.target_directory.join(TARGET).join("release");

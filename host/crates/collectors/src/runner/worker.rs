@@ -1,8 +1,8 @@
 //! The thread of one collector: waits for a start, runs, catches a panic, sends back what came of it. It knows nothing of
 //! intervals and of the other collectors. The runner's slots start it.
 
-use lowtide_clock as clock;
 use crate::collector::{CollectError, Collector};
+use lowtide_clock as clock;
 use lowtide_core::metric::SampleBuffer;
 use lowtide_core::report::Samples;
 use lowtide_core::units::Now;

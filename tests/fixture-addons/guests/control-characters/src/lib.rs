@@ -2,13 +2,14 @@
 
 use fixture_common::Answer;
 use fixture_common::sdk::{
-    Collector, CustomStats, Description, Failure, Health, Job, JobDescription, Metric, Outcome, Presence, Signal, Status, Unit,
-    log, metrics, sample,
+    Collector, CustomStats, Description, Failure, Health, Job, JobDescription, Metric, Outcome, Presence,
+    Signal, Status, Unit, log, metrics, sample,
 };
 use std::time::Duration;
 
 /// Red, clear screen, a bell, a null, a title, a right-to-left override, a byte order mark, a C1 sequence and a line break.
-const EVIL: &str = "\u{1b}[31m\u{1b}[2J\u{7}\0\u{1b}]0;owned\u{7}\u{202e}evil\u{feff}\u{9b}1A\r\nlevel=error forged=1";
+const EVIL: &str =
+    "\u{1b}[31m\u{1b}[2J\u{7}\0\u{1b}]0;owned\u{7}\u{202e}evil\u{feff}\u{9b}1A\r\nlevel=error forged=1";
 
 /// Says it everywhere.
 #[derive(Default)]

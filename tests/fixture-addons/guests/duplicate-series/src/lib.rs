@@ -2,4 +2,8 @@
 
 use fixture_common::sdk::sample;
 
-fixture_common::collects!(|_| Ok(vec![sample("value", (), 1.0), sample("value", (), 2.0), sample("outcome", ["a"], 3.0)]));
+fixture_common::collects!(|_| Ok(vec![
+    sample("value", (), 1.0),
+    sample("value", (), 2.0),
+    sample("outcome", ["a"], 3.0)
+]));

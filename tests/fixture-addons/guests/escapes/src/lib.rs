@@ -26,6 +26,9 @@ fixture_common::collects!(|_| {
         outcome("list", host_data::list_directory("/etc").is_err()),
         outcome("stat", host_data::stat("/etc/passwd").is_err()),
         outcome("connect", host_data::tcp_accepts("127.0.0.1:22", None).is_err()),
-        outcome("what was granted", host_data::read_to_string("/proc/granted").is_ok_and(|text| text == "yes")),
+        outcome(
+            "what was granted",
+            host_data::read_to_string("/proc/granted").is_ok_and(|text| text == "yes"),
+        ),
     ])
 });

@@ -8,7 +8,10 @@ fixture_common::collects!(|_| {
     let invalid = |result: Result<(), MetricError>| matches!(result, Err(MetricError::Invalid(_)));
     let limited = |result: Result<(), MetricError>| matches!(result, Err(MetricError::LimitExceeded(_)));
     let many = vec![("key", "value"); 17];
-    let all = (0..200).map(|_| metrics::event("rain", &[("place", "\u{1b}[31mhere")])).filter_map(Result::err).count();
+    let all = (0..200)
+        .map(|_| metrics::event("rain", &[("place", "\u{1b}[31mhere")]))
+        .filter_map(Result::err)
+        .count();
     Ok(vec![
         outcome("upper", invalid(refused("Rain", &[]))),
         outcome("empty", invalid(refused("", &[]))),

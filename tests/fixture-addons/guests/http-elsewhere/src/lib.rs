@@ -19,7 +19,10 @@ fixture_common::collects!(|_| {
         outcome("a file", http::get("file:///etc/passwd").send().is_err()),
         outcome("no address", invalid(http::get(""))),
         outcome("a header of the host's", invalid(http::get("http://127.0.0.1:1/").header("host", "evil"))),
-        outcome("a header with a line break", invalid(http::get("http://127.0.0.1:1/").header("a", "b\r\nc: d"))),
+        outcome(
+            "a header with a line break",
+            invalid(http::get("http://127.0.0.1:1/").header("a", "b\r\nc: d")),
+        ),
         outcome("9 KiB", invalid(http::get(format!("http://127.0.0.1:1/{}", "x".repeat(9 << 10))))),
         outcome("nobody there", http::get("http://127.0.0.1:1/").send().is_err()),
     ])

@@ -13,10 +13,13 @@ fixture_common::collects!(|call| {
     ];
     if call == 1 {
         // 12 x 64 KiB is all that may cross in one call.
-        let bytes = (0..12).filter(|number| kv::set(&format!("b{number}"), vec![0; 64 << 10]).is_ok()).count();
+        let bytes =
+            (0..12).filter(|number| kv::set(&format!("b{number}"), vec![0; 64 << 10]).is_ok()).count();
         samples.push(outcome("most bytes fit", bytes == 12));
     } else {
-        let bytes = (0..12).filter(|number| limited(kv::set(&format!("c{call}-{number}"), vec![0; 64 << 10]))).count();
+        let bytes = (0..12)
+            .filter(|number| limited(kv::set(&format!("c{call}-{number}"), vec![0; 64 << 10])))
+            .count();
         samples.push(outcome("bytes", bytes >= 8));
         let writes = (0..300).filter(|number| limited(kv::set(&format!("k{number}"), ""))).count();
         samples.push(outcome("writes", writes >= 100));

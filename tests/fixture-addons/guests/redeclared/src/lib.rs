@@ -11,6 +11,9 @@ fixture_common::collects!(|_| {
         outcome("the same", metrics::declare(&same).is_ok()),
         outcome("other help", conflict(&Metric::gauge("value", Unit::Count, "Another."))),
         outcome("other labels", conflict(&same.clone().labels(["place"]))),
-        outcome("other kind", metrics::declare(&Metric::histogram("value", Unit::Count, "One number.")).is_err()),
+        outcome(
+            "other kind",
+            metrics::declare(&Metric::histogram("value", Unit::Count, "One number.")).is_err(),
+        ),
     ])
 });

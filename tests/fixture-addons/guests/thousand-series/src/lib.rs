@@ -2,4 +2,6 @@
 
 use fixture_common::sdk::sample;
 
-fixture_common::collects!(|_| Ok((0..1_000).map(|number| sample("outcome", [number.to_string()], 1.0)).collect()));
+fixture_common::collects!(|_| Ok((0..1_000)
+    .map(|number| sample("outcome", [number.to_string()], 1.0))
+    .collect()));

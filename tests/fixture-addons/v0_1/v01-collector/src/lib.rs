@@ -1,6 +1,8 @@
 //! The frozen contract 0.1: `collector`, with `log`, `config` and `metrics`.
 
-use fixture_common::sdk::{Collector, Description, Failure, Metric, Sample, Unit, config, log, metrics, sample};
+use fixture_common::sdk::{
+    Collector, Description, Failure, Metric, Sample, Unit, config, log, metrics, sample,
+};
 use std::time::Duration;
 
 /// Uses every function of three imports.

@@ -5,8 +5,10 @@ use super::bindings::lowtide::addon::types;
 use super::imports::definition;
 use crate::answers::{Description, Failure, Health, JobDescription, PresenceSignal};
 use crate::capabilities::LeasePriority;
+use crate::caps::log::clean;
 use crate::guest::Guest;
 use crate::inspect::Export;
+use crate::limits;
 use crate::recorder::{Given, Recorder};
 use std::time::Duration;
 use wasmtime::component::{Instance, InstancePre};
@@ -70,6 +72,12 @@ impl Indices {
     }
 }
 
+/// A span that a guest gave, moved to the nearest bound; absent for what is no number.
+fn within(seconds: f64, least: Duration, most: Duration) -> Option<Duration> {
+    let seconds = (!seconds.is_nan()).then(|| seconds.clamp(least.as_secs_f64(), most.as_secs_f64()))?;
+    Duration::try_from_secs_f64(seconds).ok()
+}
+
 fn missing<T>() -> Result<T> {
     Err(wasmtime::Error::msg("the addon does not export this"))
 }
@@ -80,7 +88,7 @@ impl Exports {
         let described = guest.call_describe(store).await?;
         Ok(Description {
             help: described.help,
-            interval: Duration::try_from_secs_f64(described.interval).ok(),
+            interval: within(described.interval, limits::INTERVAL_MIN, limits::INTERVAL_MAX),
             metrics: described.metrics.iter().map(definition).collect(),
         })
     }
@@ -96,7 +104,9 @@ impl Exports {
         let signal = |signal: presence::Signal| PresenceSignal {
             what: signal.what,
             weight: signal.weight,
-            lasts: signal.lasts.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
+            lasts: signal
+                .lasts
+                .and_then(|seconds| within(seconds, Duration::ZERO, limits::PRESENCE_LASTS_MAX)),
         };
         let answer = guest.call_assess(store).await?;
         Ok(answer.map(|signals| signals.into_iter().map(signal).collect()).map_err(Into::into))
@@ -119,9 +129,9 @@ impl Exports {
     pub(crate) async fn jobs(&self, store: &mut Store<Guest>) -> Result<Vec<JobDescription>> {
         let Some(guest) = &self.job else { return missing() };
         let job = |job: job::Description| JobDescription {
-            name: job.name,
-            help: job.help,
-            cost_units: job.cost_units,
+            name: clean(&job.name, limits::JOB_NAME_BYTES_MAX).into_owned(),
+            help: clean(&job.help, limits::HELP_BYTES_MAX).into_owned(),
+            cost_units: job.cost_units.clamp(1, limits::JOB_UNITS_MAX),
             priority: match job.priority {
                 types::Priority::Low => LeasePriority::Low,
                 types::Priority::Normal => LeasePriority::Normal,
@@ -140,6 +150,10 @@ pub(crate) struct Samples(Vec<types::Sample>);
 
 impl Samples {
     pub(crate) fn record(&self, recorder: &mut Recorder) {
-        recorder.collect(self.0.iter().map(|sample| Given { name: &sample.name, labels: &sample.labels, value: sample.value }));
+        recorder.collect(self.0.iter().map(|sample| Given {
+            name: &sample.name,
+            labels: &sample.labels,
+            value: sample.value,
+        }));
     }
 }

@@ -1,13 +1,13 @@
 //! What guests of this version can call: each function counts itself, converts, and calls what does the work.
 
 use super::bindings::lowtide::addon::{config, host_data, http, kv, leases, log, metrics, system, types};
+use crate::capabilities::HttpMethod;
 use crate::caps::host_data::{DataError, EntryKind};
 use crate::caps::http::{HttpError, HttpRequest};
 use crate::caps::kv::KvError;
 use crate::caps::leases::{Lease, UNAVAILABLE};
 use crate::caps::log::Level;
 use crate::caps::system::{self as host, SystemError};
-use crate::capabilities::HttpMethod;
 use crate::guest::{Guest, Setting};
 use crate::recorder::{Definition, MetricError};
 use lowtide_clock as clock;
@@ -165,7 +165,10 @@ impl system::Host for Guest {
         }))
     }
 
-    fn snapshot(&mut self, prefixes: Vec<String>) -> Result<std::result::Result<system::SystemSnapshot, system::SystemError>> {
+    fn snapshot(
+        &mut self,
+        prefixes: Vec<String>,
+    ) -> Result<std::result::Result<system::SystemSnapshot, system::SystemError>> {
         self.host_call()?;
         let read = host::newest(&self.shared.state)
             .and_then(|state| host::readings(&state, &prefixes).map(|readings| (state, readings)));
@@ -302,7 +305,10 @@ impl host_data::Host for Guest {
         self.host_call()?;
         let entries: Data<Vec<crate::caps::host_data::Entry>> =
             blocking(self.abilities.data.as_ref(), move |desk| desk.list_directory(&path)).await;
-        let convert = |entry: crate::caps::host_data::Entry| host_data::Entry { name: entry.name, kind: entry.kind.into() };
+        let convert = |entry: crate::caps::host_data::Entry| host_data::Entry {
+            name: entry.name,
+            kind: entry.kind.into(),
+        };
         Ok(entries?.map(|entries| entries.into_iter().map(convert).collect()))
     }
 

@@ -1,3 +1,5 @@
+//! That the documents about addons say what the views say, and that nothing of an addon reaches them uncleaned. Tests only.
+
 use super::*;
 use serde_json::json;
 
@@ -22,7 +24,14 @@ pub(crate) fn view(name: &str, state: AddonState) -> AddonView {
         uptime: Duration::from_millis(1_500),
         interval: Some(Duration::from_secs(5)),
         memory_limit_bytes: 64 << 20,
-        metered: Metered { cpu_ns: 2_000_000, calls: 3, crashes: 1, events: 2, memory_bytes: 100, ..Metered::default() },
+        metered: Metered {
+            cpu_ns: 2_000_000,
+            calls: 3,
+            crashes: 1,
+            events: 2,
+            memory_bytes: 100,
+            ..Metered::default()
+        },
         series: 4,
         log_lines_dropped: 0,
         log_lines: 7,
@@ -52,7 +61,10 @@ fn one_addon_is_told_whole() {
     let detail = serde_json::to_value(AddonDetail::new(full)).unwrap();
     assert_eq!(detail["id"], "demo");
     assert_eq!(detail["state"], "backing_off");
-    assert_eq!(detail["problem"], json!({ "code": "trap", "text": "it stopped", "at": "1970-01-01T00:00:00.000Z" }));
+    assert_eq!(
+        detail["problem"],
+        json!({ "code": "trap", "text": "it stopped", "at": "1970-01-01T00:00:00.000Z" })
+    );
     assert_eq!(detail["retry_at"], "1970-01-01T00:00:02.000Z");
     assert_eq!((&detail["uptime_seconds"], &detail["interval_seconds"]), (&json!(1.5), &json!(5.0)));
     assert_eq!(detail["metered"]["cpu_seconds"], json!(0.002));

@@ -1,3 +1,5 @@
+//! That the routes of addons answer and refuse as described, without a daemon around them. Tests only.
+
 use super::*;
 use crate::routes::{ROUTES, router};
 use axum::body::Body;
@@ -78,7 +80,8 @@ fn only_programs_and_pages_of_this_daemon_may_act() {
 
 #[test]
 fn without_addons_every_path_below_them_says_so() {
-    let settings = Settings { collect: CollectConfig::default(), quiet: QuietConfig::default(), addons: None };
+    let settings =
+        Settings { collect: CollectConfig::default(), quiet: QuietConfig::default(), addons: None };
     let hooks = Hooks { after_tick: Box::new(|_| {}) };
     let app = App::start(settings, Arc::new(ApiMeter::new(ROUTES)), hooks).unwrap();
     let mut router = router(Shared::new(app.clone(), tokio::sync::watch::channel(false).1));
@@ -87,7 +90,8 @@ fn without_addons_every_path_below_them_says_so() {
     for path in paths {
         let acts = ["/enable", "/disable", "/reload"].iter().any(|end| path.ends_with(end));
         let method = if acts { Method::POST } else { Method::GET };
-        let request = Request::builder().method(method).uri(path.replace("{id}", "demo")).body(Body::empty()).unwrap();
+        let request =
+            Request::builder().method(method).uri(path.replace("{id}", "demo")).body(Body::empty()).unwrap();
         let body = runtime.block_on(async {
             let response = router.call(request).await.unwrap();
             assert_eq!(response.status(), 404, "{path}");
