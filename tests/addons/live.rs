@@ -12,7 +12,7 @@ use std::process::Command;
 
 /// Puts a built addon into a daemon's folder by the way that an operator would: a copy beside it, then a rename.
 fn install(daemon: &Daemon, from: &Path, id: &str) {
-    let folder = daemon.folder().join("addons");
+    let folder = daemon.folder().join("data/addons");
     let part = folder.join(format!(".{id}.part"));
     fs::create_dir_all(&part).unwrap();
     for entry in fs::read_dir(from).unwrap() {
@@ -34,7 +34,7 @@ fn running(daemon: &Daemon, id: &str) -> Value {
 #[test]
 fn an_addon_dropped_into_the_folder_is_in_every_answer() {
     let daemon = Daemon::start();
-    fs::create_dir_all(daemon.folder().join("addons")).unwrap();
+    fs::create_dir_all(daemon.folder().join("data/addons")).unwrap();
     install(&daemon, &built_fixture("companion"), "companion");
     running(&daemon, "companion");
     let own = eventually("its metrics are in the snapshot", || {
@@ -54,7 +54,7 @@ fn an_addon_dropped_into_the_folder_is_in_every_answer() {
     }
     let history = daemon.json("/api/system-stats/history?group=addon.companion&range=5m");
     assert!(!history["series"].as_array().unwrap().is_empty(), "{history}");
-    fs::remove_dir_all(daemon.folder().join("addons/companion")).unwrap();
+    fs::remove_dir_all(daemon.folder().join("data/addons/companion")).unwrap();
     eventually("it is gone", || (daemon.get("/api/addons/companion").status == 404).then_some(()));
 }
 
@@ -62,7 +62,7 @@ fn an_addon_dropped_into_the_folder_is_in_every_answer() {
 fn the_exposition_with_addons_is_clean_to_promtool() {
     let Some(promtool) = peers::peer("promtool") else { return };
     let daemon = Daemon::start();
-    fs::create_dir_all(daemon.folder().join("addons")).unwrap();
+    fs::create_dir_all(daemon.folder().join("data/addons")).unwrap();
     for id in ["companion", "metrics-flood"] {
         install(&daemon, &built_fixture(id), id);
     }
@@ -113,7 +113,7 @@ fn streams_of_a_media_server_keep_the_host_from_being_quiet() {
         "[addon.media-sessions.settings]\nkind = \"jellyfin\"\nurl = \"http://{server}\"\ntoken = \"secret\"\n\n[addon.media-sessions.grants]\nkv = true\nhttp = [\"GET http://{server}\"]\n"
     );
     let daemon = Launch::with(grants).start();
-    let folder = daemon.folder().join("addons/media-sessions");
+    let folder = daemon.folder().join("data/addons/media-sessions");
     fs::create_dir_all(&folder).unwrap();
     // The manifest names the server's usual place; an operator whose server is elsewhere edits that line.
     let asks: String = manifest
