@@ -63,7 +63,7 @@ fn the_exposition_with_addons_is_clean_to_promtool() {
     let Some(promtool) = peers::peer("promtool") else { return };
     let daemon = Daemon::start();
     fs::create_dir_all(daemon.folder().join("data/addons")).unwrap();
-    for id in ["companion", "metrics-flood"] {
+    for id in ["companion", "control-characters", "thousand-series", "bad-histograms"] {
         install(&daemon, &built_fixture(id), id);
     }
     running(&daemon, "companion");
@@ -73,7 +73,7 @@ fn the_exposition_with_addons_is_clean_to_promtool() {
     });
     let text = daemon.get("/metrics").body;
     let mut child = Command::new(promtool)
-        .args(["check", "metrics", "--lint=none"])
+        .args(["check", "metrics"])
         .stdin(std::process::Stdio::piped())
         .stdout(std::process::Stdio::piped())
         .stderr(std::process::Stdio::piped())
@@ -81,7 +81,9 @@ fn the_exposition_with_addons_is_clean_to_promtool() {
         .unwrap();
     child.stdin.take().unwrap().write_all(&text).unwrap();
     let output = child.wait_with_output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    // 3 means that it finds names unfortunate, which are the fixtures' own; 1 that it cannot read the text.
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(matches!(output.status.code(), Some(0 | 3)), "{}: {said}", output.status);
 }
 
 /// A media server that answers every question for its sessions with two that play.

@@ -82,7 +82,7 @@ mod tests {
         let id = AddonId::new("a").unwrap();
         let mut schedule = Schedule::default();
         schedule.every(Call::Collect, Duration::from_secs(5), &id, at(1_000));
-        schedule.every(Call::Health, Duration::from_secs(30), &id, at(1_000));
+        schedule.every(Call::Health, Duration::from_secs(3_600), &id, at(1_000));
         assert_eq!(schedule.take(at(1_000)), Some(Call::Collect));
         assert_eq!(schedule.take(at(1_000)), Some(Call::Health));
         assert_eq!(schedule.take(at(1_000)), None);
