@@ -1,10 +1,10 @@
-//! The last hour of every series, in memory, in columnar rings: one shared ring of tick times and one ring of values for each
-//! series.
+//! The last hour of every series, in memory, in columns: one shared ring of tick times and the packed samples of each series.
 //!
-//! The tick writes one slot; the API reads ranges and aggregates. Times are kept on the monotonic clock and shown by the
+//! The tick writes its samples; the API reads ranges and aggregates. Times are kept on the monotonic clock and shown by the
 //! wall clock's present offset, so a clock that is set does not tear a hole into the hour. A series without a sample in a
-//! tick holds NaN there: gaps stay gaps. A series whose collector restarts continues in the same column.
+//! tick has none there: gaps stay gaps. A series whose collector restarts continues in the same column.
 
+mod packed;
 mod query;
 mod statistics;
 
@@ -14,8 +14,10 @@ pub use statistics::{Aggregate, Scratch};
 use crate::limits;
 use crate::metric::{Kind, Series, Text};
 use crate::report::CollectorReport;
-use crate::units::{Now, Unit, WallTime};
+use crate::units::{Now, Unit};
+use packed::Packed;
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,15 +27,12 @@ const ANCHOR_TOLERANCE_MS: i64 = 1;
 /// One hour of all series.
 #[derive(Debug)]
 pub struct Window {
-    /// Slots in each ring.
+    /// Ticks that are held.
     capacity: usize,
-    /// The slot that the next tick writes.
-    next: usize,
-    /// Slots written so far, at most `capacity`.
-    len: usize,
-    /// Ticks written since the start.
+    /// Ticks written since the start; the number of the next one.
     ticks: u64,
-    /// Monotonic milliseconds of each slot.
+    /// Monotonic milliseconds of each held tick, at its number modulo the length, which is a power of two: a division would be half of
+    /// what a query costs.
     times_ms: Box<[i64]>,
     /// What to add to monotonic milliseconds to get the wall clock's.
     anchor_ms: i64,
@@ -50,16 +49,14 @@ struct Column {
     group: Text,
     series: Series,
     values: Values,
-    /// The tick of the newest sample.
-    newest: u64,
 }
 
-/// The ring of one series. Ratios and the like fit 24 bits of mantissa; counters and bytes do not (f32 is inexact above 16.7
+/// The samples of one series. Ratios and the like fit 24 bits of mantissa; counters and bytes do not (f32 is inexact above 16.7
 /// million).
 #[derive(Debug)]
 enum Values {
-    Narrow(Box<[f32]>),
-    Wide(Box<[f64]>),
+    Narrow(Packed<f32>),
+    Wide(Packed<f64>),
 }
 
 #[derive(Debug)]
@@ -101,15 +98,13 @@ impl Window {
         Self::with_capacity(usize::try_from(ticks).unwrap_or(1).clamp(2, 3_600))
     }
 
-    /// A window of this many slots.
+    /// A window of this many ticks.
     #[must_use]
     pub fn with_capacity(capacity: usize) -> Self {
         Self {
             capacity,
-            next: 0,
-            len: 0,
             ticks: 0,
-            times_ms: vec![0; capacity].into_boxed_slice(),
+            times_ms: vec![0; capacity.next_power_of_two()].into_boxed_slice(),
             anchor_ms: 0,
             columns: Vec::new(),
             index: HashMap::new(),
@@ -124,6 +119,16 @@ impl Window {
         self.columns.len()
     }
 
+    /// Bytes of memory that the samples of all series take, at least: names and labels come on top.
+    #[must_use]
+    pub fn sample_bytes(&self) -> usize {
+        let bytes = |column: &Column| match &column.values {
+            Values::Narrow(packed) => packed.bytes(),
+            Values::Wide(packed) => packed.bytes(),
+        };
+        self.columns.iter().map(bytes).sum()
+    }
+
     /// Samples dropped since the start because the window already held [`limits::SERIES_MAX`] series.
     #[must_use]
     pub fn dropped_samples(&self) -> u64 {
@@ -133,41 +138,34 @@ impl Window {
     /// Wall times of the oldest and the newest tick held; `None` before the first tick.
     #[must_use]
     pub fn span(&self) -> Option<TimeRange> {
-        let oldest = self.times_ms.get(self.slot(0))?;
-        let newest = self.times_ms.get(self.slot(self.len.checked_sub(1)?))?;
-        Some(TimeRange { from: WallTime(oldest + self.anchor_ms), to: WallTime(newest + self.anchor_ms) })
+        let newest = self.ticks.checked_sub(1)?;
+        Some(TimeRange { from: self.wall_of(self.oldest()), to: self.wall_of(newest) })
     }
 
     /// Writes one tick: the fresh samples of all reports.
     pub fn push<'a>(&mut self, now: Now, reports: impl Iterator<Item = &'a CollectorReport>) {
         let offset = now.wall.unix_ms() - now.mono.as_millis();
-        if self.len == 0 || (offset - self.anchor_ms).abs() > ANCHOR_TOLERANCE_MS {
+        if self.ticks == 0 || (offset - self.anchor_ms).abs() > ANCHOR_TOLERANCE_MS {
             self.anchor_ms = offset;
         }
-        let slot = self.next;
-        if let Some(time) = self.times_ms.get_mut(slot) {
+        let tick = self.ticks;
+        let place = self.place(tick);
+        if let Some(time) = self.times_ms.get_mut(place) {
             *time = now.mono.as_millis();
         }
-        for column in &mut self.columns {
-            column.values.set(slot, f64::NAN);
-        }
         self.ticks += 1;
+        let oldest = self.oldest();
         for report in reports.filter(|report| report.fresh) {
             let Some(samples) = &report.samples else { continue };
             self.lay_out(report, &samples.series);
             let Some(layout) = self.layouts.get(&report.info.name) else { continue };
             for (column, value) in layout.columns.iter().zip(&samples.values) {
                 match column.and_then(|column| self.columns.get_mut(column)) {
-                    Some(column) => {
-                        column.values.set(slot, *value);
-                        column.newest = self.ticks;
-                    }
+                    Some(column) => column.values.push(tick, *value, oldest),
                     None => self.dropped += 1,
                 }
             }
         }
-        self.next = (slot + 1) % self.capacity;
-        self.len = (self.len + 1).min(self.capacity);
         if self.ticks.is_multiple_of(self.capacity as u64) {
             self.forget_silent_series();
         }
@@ -194,8 +192,7 @@ impl Window {
         self.columns.push(Column {
             group: group.clone(),
             series: series.clone(),
-            values: Values::new(series, self.capacity),
-            newest: self.ticks,
+            values: Values::new(series),
         });
         self.index.insert(key, self.columns.len() - 1);
         Some(self.columns.len() - 1)
@@ -203,11 +200,12 @@ impl Window {
 
     /// Drops the columns that hold no sample any more (an unplugged disk), once in a window's length.
     fn forget_silent_series(&mut self) {
-        let oldest = self.ticks.saturating_sub(self.capacity as u64);
-        if self.columns.iter().all(|column| column.newest > oldest) {
+        let held = self.oldest()..self.ticks;
+        let before = self.columns.len();
+        self.columns.retain(|column| column.values.newest(held.clone()).is_some());
+        if self.columns.len() == before {
             return;
         }
-        self.columns.retain(|column| column.newest > oldest);
         // Column numbers moved: every layout is mapped anew at its next push.
         self.layouts.clear();
         self.index = self
@@ -218,48 +216,45 @@ impl Window {
             .collect();
     }
 
-    /// The ring slot of the `age`-th held tick, 0 being the oldest.
-    fn slot(&self, age: usize) -> usize {
-        (self.next + self.capacity - self.len + age) % self.capacity
+    /// The number of the oldest tick held.
+    fn oldest(&self) -> u64 {
+        self.ticks.saturating_sub(self.capacity as u64)
+    }
+
+    /// Where the time of a tick is.
+    fn place(&self, tick: u64) -> usize {
+        let mask = self.times_ms.len() as u64 - 1;
+        usize::try_from(tick & mask).unwrap_or_default()
     }
 }
 
 impl Values {
-    fn new(series: &Series, capacity: usize) -> Self {
+    fn new(series: &Series) -> Self {
         let exact =
             series.metric.kind != Kind::Gauge || matches!(series.metric.unit, Unit::Bytes | Unit::Seconds);
-        if exact {
-            Self::Wide(vec![f64::NAN; capacity].into_boxed_slice())
-        } else {
-            Self::Narrow(vec![f32::NAN; capacity].into_boxed_slice())
+        if exact { Self::Wide(Packed::default()) } else { Self::Narrow(Packed::default()) }
+    }
+
+    /// Adds the sample of a tick; NaN is none.
+    fn push(&mut self, tick: u64, value: f64, oldest: u64) {
+        if value.is_nan() {
+            return;
+        }
+        match self {
+            #[expect(
+                clippy::cast_possible_truncation,
+                reason = "narrow columns hold what fits 24 bits of mantissa"
+            )]
+            Self::Narrow(packed) => packed.push(tick, value as f32, oldest),
+            Self::Wide(packed) => packed.push(tick, value, oldest),
         }
     }
 
-    fn set(&mut self, slot: usize, value: f64) {
+    /// The newest sample in a range of ticks, with its tick.
+    fn newest(&self, ticks: Range<u64>) -> Option<(u64, f64)> {
         match self {
-            Self::Narrow(ring) => {
-                if let Some(place) = ring.get_mut(slot) {
-                    #[expect(
-                        clippy::cast_possible_truncation,
-                        reason = "narrow columns hold what fits 24 bits of mantissa"
-                    )]
-                    {
-                        *place = value as f32;
-                    }
-                }
-            }
-            Self::Wide(ring) => {
-                if let Some(place) = ring.get_mut(slot) {
-                    *place = value;
-                }
-            }
-        }
-    }
-
-    fn get(&self, slot: usize) -> f64 {
-        match self {
-            Self::Narrow(ring) => ring.get(slot).copied().map_or(f64::NAN, f64::from),
-            Self::Wide(ring) => ring.get(slot).copied().unwrap_or(f64::NAN),
+            Self::Narrow(packed) => packed.newest(ticks).map(|(tick, value)| (tick, f64::from(value))),
+            Self::Wide(packed) => packed.newest(ticks),
         }
     }
 }

@@ -1,10 +1,10 @@
 //! Reading the window: choosing series, aggregates over a range, and a time grid for charts. Read-only; called by the API
 //! under the window's read lock, so nothing here waits.
 
-use super::statistics::rate;
 use super::{Aggregate, Column, Scratch, Values, Window};
 use crate::metric::{Part, Series};
 use crate::units::WallTime;
+use std::ops::Range;
 use std::time::Duration;
 
 /// A range of wall time, both ends included.
@@ -124,8 +124,8 @@ impl Window {
     /// Number of ticks inside a range.
     #[must_use]
     pub fn ticks_in(&self, range: TimeRange) -> usize {
-        let (first, end) = self.ages_in(range);
-        end - first
+        let ticks = self.ticks_of(range);
+        usize::try_from(ticks.end - ticks.start).unwrap_or(usize::MAX)
     }
 
     /// Lays series on a common axis: buckets of `step` aligned to the Unix epoch, or every tick when `step` is `None`.
@@ -139,13 +139,11 @@ impl Window {
     ) -> Grid {
         let buckets = self.buckets(range, step);
         let mut scratch = Scratch::default();
-        let mut samples = Vec::new();
         let lay = |(number, view): (usize, &SeriesView<'_>)| {
             let mut values = vec![Vec::with_capacity(buckets.len()); aggs.len()];
-            for (_, first, end) in &buckets {
-                view.read(*first, *end, &mut samples);
-                let aggregate = scratch.wide(std::iter::once(samples.as_slice()));
-                let raw_last = view.raw_last(*first, *end);
+            for (_, ticks) in &buckets {
+                let aggregate = view.aggregate_ticks(ticks.clone(), &mut scratch);
+                let raw_last = view.column.values.newest(ticks.clone()).map(|(_, value)| value);
                 for (agg, column) in aggs.iter().zip(&mut values) {
                     column.push(agg.of(aggregate.as_ref(), raw_last));
                 }
@@ -153,42 +151,42 @@ impl Window {
             GridSeries { number, values }
         };
         let series = series.iter().enumerate().map(lay).collect();
-        Grid { times: buckets.into_iter().map(|(time, _, _)| time).collect(), series }
+        Grid { times: buckets.into_iter().map(|(time, _)| time).collect(), series }
     }
 
-    /// Time and tick ages (first, end) of each bucket. Buckets without a tick are there too: a gap is part of the answer.
-    fn buckets(&self, range: TimeRange, step: Option<Duration>) -> Vec<(WallTime, usize, usize)> {
-        let (first, end) = self.ages_in(range);
+    /// Time and ticks of each bucket. Buckets without a tick are there too: a gap is part of the answer.
+    fn buckets(&self, range: TimeRange, step: Option<Duration>) -> Vec<(WallTime, Range<u64>)> {
+        let ticks = self.ticks_of(range);
         let Some(step_ms) = step.map(|step| i64::try_from(step.as_millis()).unwrap_or(i64::MAX).max(1))
         else {
-            return (first..end).map(|age| (self.wall_of(age), age, age + 1)).collect();
+            return ticks.map(|tick| (self.wall_of(tick), tick..tick + 1)).collect();
         };
         let mut buckets = Vec::new();
         let mut start = range.from.unix_ms().div_euclid(step_ms) * step_ms;
-        let mut age = first;
+        let mut tick = ticks.start;
         while start <= range.to.unix_ms() {
-            let mut stop = age;
-            while stop < end && self.wall_of(stop).unix_ms() < start + step_ms {
+            let mut stop = tick;
+            while stop < ticks.end && self.wall_of(stop).unix_ms() < start + step_ms {
                 stop += 1;
             }
-            buckets.push((WallTime(start), age, stop));
-            age = stop;
+            buckets.push((WallTime(start), tick..stop));
+            tick = stop;
             start += step_ms;
         }
         buckets
     }
 
-    /// Ages (first, one past the last) of the ticks in a range; times are sorted because the monotonic clock is.
-    fn ages_in(&self, range: TimeRange) -> (usize, usize) {
+    /// The ticks in a range of time; times are sorted because the monotonic clock is.
+    fn ticks_of(&self, range: TimeRange) -> Range<u64> {
         let first = self.partition(|time| time < range.from);
         let end = self.partition(|time| time <= range.to);
-        (first, end.max(first))
+        first..end.max(first)
     }
 
-    fn partition(&self, before: impl Fn(WallTime) -> bool) -> usize {
-        let (mut low, mut high) = (0, self.len);
+    fn partition(&self, before: impl Fn(WallTime) -> bool) -> u64 {
+        let (mut low, mut high) = (self.oldest(), self.ticks);
         while low < high {
-            let middle = usize::midpoint(low, high);
+            let middle = u64::midpoint(low, high);
             if before(self.wall_of(middle)) {
                 low = middle + 1;
             } else {
@@ -198,12 +196,12 @@ impl Window {
         low
     }
 
-    fn wall_of(&self, age: usize) -> WallTime {
-        WallTime(self.times_ms.get(self.slot(age)).copied().unwrap_or_default() + self.anchor_ms)
+    pub(super) fn wall_of(&self, tick: u64) -> WallTime {
+        WallTime(self.mono_ms(tick) + self.anchor_ms)
     }
 
-    fn mono_ms(&self, age: usize) -> i64 {
-        self.times_ms.get(self.slot(age)).copied().unwrap_or_default()
+    fn mono_ms(&self, tick: u64) -> i64 {
+        self.times_ms.get(self.place(tick)).copied().unwrap_or_default()
     }
 }
 
@@ -223,78 +221,36 @@ impl<'a> SeriesView<'a> {
     /// Exact statistics over a range; for a counter, of its increase per second between samples. `None` without samples.
     #[must_use]
     pub fn aggregate(&self, range: TimeRange, scratch: &mut Scratch) -> Option<Aggregate> {
-        let (first, end) = self.window.ages_in(range);
-        let (older, newer) = self.parts(first, end);
+        self.aggregate_ticks(self.window.ticks_of(range), scratch)
+    }
+
+    /// For a counter, the first increase is the one since the sample before the range.
+    fn aggregate_ticks(&self, ticks: Range<u64>, scratch: &mut Scratch) -> Option<Aggregate> {
+        let window = self.window;
         match &self.column.values {
-            Values::Wide(ring) if self.column.series.is_cumulative() => {
-                let before = (0..first).rev().find(|age| !self.value(*age).is_nan());
-                let before = before.map(|age| (self.window.mono_ms(age), self.value(age)));
-                let times = &self.window.times_ms;
-                let runs = [older, newer]
-                    .into_iter()
-                    .filter_map(|part| Some((times.get(part.clone())?, ring.get(part)?)));
-                scratch.rates(before, runs)
+            Values::Wide(packed) if self.column.series.is_cumulative() => {
+                let before = packed.newest(window.oldest()..ticks.start);
+                scratch.rates(before.map(|(tick, value)| (window.mono_ms(tick), value)), |rates| {
+                    packed.each(ticks, |tick, value| rates.add(window.mono_ms(tick), value));
+                })
             }
-            Values::Narrow(ring) => {
-                scratch.narrow([older, newer].into_iter().filter_map(|part| ring.get(part)))
+            Values::Narrow(packed) => {
+                scratch.narrow(|samples| packed.each(ticks, |_, value| samples.add(value)))
             }
-            Values::Wide(ring) => scratch.wide([older, newer].into_iter().filter_map(|part| ring.get(part))),
+            Values::Wide(packed) => scratch.wide(|samples| packed.each(ticks, |_, value| samples.add(value))),
         }
     }
 
     /// The newest sample in the window with its time.
     #[must_use]
     pub fn latest(&self) -> Option<(WallTime, f64)> {
-        let age = (0..self.window.len).rev().find(|age| !self.value(*age).is_nan())?;
-        Some((self.window.wall_of(age), self.value(age)))
+        let (tick, value) = self.column.values.newest(self.window.oldest()..self.window.ticks)?;
+        Some((self.window.wall_of(tick), value))
     }
 
     /// The newest sample in a range, raw also for a counter.
     #[must_use]
     pub fn last(&self, range: TimeRange) -> Option<f64> {
-        let (first, end) = self.window.ages_in(range);
-        self.raw_last(first, end)
-    }
-
-    fn raw_last(&self, first: usize, end: usize) -> Option<f64> {
-        (first..end).rev().map(|age| self.value(age)).find(|value| !value.is_nan())
-    }
-
-    /// The samples of these ticks into `samples`: values of a gauge, increases per second of a counter.
-    fn read(&self, first: usize, end: usize, samples: &mut Vec<f64>) {
-        samples.clear();
-        if self.column.series.is_cumulative() {
-            self.rates(first, end, samples);
-        } else {
-            samples.extend((first..end).map(|age| self.value(age)));
-        }
-    }
-
-    /// Increases per second between each sample and the one before it, which may lie before the range.
-    fn rates(&self, first: usize, end: usize, rates: &mut Vec<f64>) {
-        let before = (0..first).rev().find(|age| !self.value(*age).is_nan());
-        let mut previous = before.map(|age| (self.window.mono_ms(age), self.value(age)));
-        for age in first..end {
-            rates.extend(rate(&mut previous, self.window.mono_ms(age), self.value(age)));
-        }
-    }
-
-    fn value(&self, age: usize) -> f64 {
-        self.column.values.get(self.window.slot(age))
-    }
-
-    /// The ticks `first..end` as one or two runs of ring slots, older first.
-    fn parts(&self, first: usize, end: usize) -> (std::ops::Range<usize>, std::ops::Range<usize>) {
-        let (window, empty) = (self.window, 0..0);
-        if first >= end {
-            return (empty.clone(), empty);
-        }
-        let start = window.slot(first);
-        let length = end - first;
-        if start + length <= window.capacity {
-            (start..start + length, empty)
-        } else {
-            (start..window.capacity, 0..start + length - window.capacity)
-        }
+        self.column.values.newest(self.window.ticks_of(range)).map(|(_, value)| value)
     }
 }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::metric::{MetricDef, SampleBuffer};
 use crate::report::{CollectorInfo, CollectorStatus, Samples};
-use crate::units::MonoTime;
+use crate::units::{MonoTime, WallTime};
 use proptest::prelude::*;
 use std::borrow::Cow;
 
@@ -190,6 +190,6 @@ proptest! {
             .collect();
         let view = feed.view("host_disk_read_bytes_total");
         let got = view.aggregate(range, &mut Scratch::default());
-        prop_assert_eq!(got, Scratch::default().wide(std::iter::once(expected.as_slice())));
+        prop_assert_eq!(got, Scratch::default().wide(|samples| expected.iter().for_each(|value| samples.add(*value))));
     }
 }
