@@ -7,11 +7,14 @@ use anyhow::Result;
 
 /// Runs the benchmarks whose names are given, or all.
 pub(crate) fn run(project: &Project, names: &[String]) -> Result<()> {
-    let mut command = project.cargo(["run", "--release", "--locked", "-p", "lowtide-benches", "--"]);
+    // Both at once: apart, they would be built with other features of what they share, wasmtime among it.
+    let packages = ["build", "--release", "--locked", "-p", "lowtide", "-p", "lowtide-benches"];
+    project::run(&mut project.cargo(packages))?;
+    let daemon = project.built("release", "lowtide");
+    let mut command = project.command(project.built("release", "lowtide-benches"));
+    command.env("LOWTIDE_BENCH_BIN", &daemon);
     if names.is_empty() || names.iter().any(|name| name == "addons") {
-        project::run(&mut project.cargo(["build", "--release", "--locked", "-p", "lowtide"]))?;
         let tools = guests::toolchain(project)?;
-        let daemon = project.built("release", "lowtide");
         command.env("LOWTIDE_BENCH_ADDONS", addons::benchmarks(project, &tools, &daemon)?);
     }
     project::become_command(command.args(names))
