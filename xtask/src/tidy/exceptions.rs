@@ -12,6 +12,15 @@ pub(super) const SLEEPERS: &[(&str, &str)] = &[];
 /// Files that may hold a note about unfinished work.
 pub(super) const UNFINISHED: &[(&str, &str)] = &[];
 
+/// Files that may allow unsafe code in them; `Cargo.toml` denies it everywhere else.
+pub(super) const UNSAFE: &[(&str, &str)] = &[
+    (
+        "host/crates/addons/src/cache.rs",
+        "the one call that takes compiled code back, whose keyed hash was checked",
+    ),
+    ("host/crates/addons/src/wit/v0_1.rs", "the bindings that wasmtime generates"),
+];
+
 /// Entries of the lists above that nothing needs any more.
 pub(super) fn unused(files: &[File]) -> Vec<Finding> {
     let text = |path: &str| files.iter().find(|file| file.path == path).map(|file| file.text.as_str());
@@ -19,10 +28,15 @@ pub(super) fn unused(files: &[File]) -> Vec<Finding> {
     let sleeps = |path: &str| text(path).is_some_and(|text| !rust::sleeps(&Scan::new(text)).is_empty());
     let unfinished =
         |path: &str| text(path).is_some_and(|text| text.lines().any(super::documents::is_unfinished));
+    let allows =
+        |path: &str| text(path).is_some_and(|text| !rust::allows_unsafe(&Scan::new(text)).is_empty());
     let mut found = Vec::new();
-    for (list, needed) in
-        [(LONG_FILES, &long as &dyn Fn(&str) -> bool), (SLEEPERS, &sleeps), (UNFINISHED, &unfinished)]
-    {
+    for (list, needed) in [
+        (LONG_FILES, &long as &dyn Fn(&str) -> bool),
+        (SLEEPERS, &sleeps),
+        (UNFINISHED, &unfinished),
+        (UNSAFE, &allows),
+    ] {
         for (path, reason) in list {
             if !needed(path) || reason.is_empty() {
                 let advice = format!("the exception for {path} is not needed, or has no reason: remove it");

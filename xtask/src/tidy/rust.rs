@@ -28,6 +28,13 @@ pub(super) fn check(file: &File) -> Vec<Finding> {
             found.push(Finding::new(&file.path, line, "sleep", advice));
         }
     }
+    if !exceptions::UNSAFE.iter().any(|(path, _)| *path == file.path) {
+        for line in allows_unsafe(&scan) {
+            let advice =
+                "say it in safe Rust, or list the file with a reason in xtask/src/tidy/exceptions.rs";
+            found.push(Finding::new(&file.path, line, "unsafe", advice));
+        }
+    }
     if !exceptions::UNFINISHED.iter().any(|(path, _)| *path == file.path) {
         for (at, line) in scan.comments.lines().enumerate() {
             if super::documents::is_unfinished(line) {
@@ -51,6 +58,11 @@ fn header(file: &File) -> Option<Finding> {
 /// Lines with a call of a function named `sleep`.
 pub(super) fn sleeps(scan: &Scan) -> Vec<usize> {
     matches(scan, &scan.code, "sleep(")
+}
+
+/// Lines that name the lint `unsafe_code`, which only who allows it does.
+pub(super) fn allows_unsafe(scan: &Scan) -> Vec<usize> {
+    matches(scan, &scan.code, "unsafe_code")
 }
 
 /// Lines where `word` stands in `text` and is not the end of a longer word.
@@ -162,6 +174,8 @@ mod tests {
             rules("a.rs", &format!("{HEADER}{bad}")),
             [(2, "ignore"), (3, "sleep"), (3, "unfinished")]
         );
+        let allows = "#[expect(unsafe_code, reason = \"quick\")]\nfn f() {}\n";
+        assert_eq!(rules("a.rs", &format!("{HEADER}{allows}")), [(2, "unsafe")]);
         let good = "fn f() { tokio::time::sleep_until(x); no_sleep(); let t = \"sleep( TODO #[ignore]\"; }\n// to do: nothing; sleep( in words\n";
         assert!(rules("a.rs", &format!("{HEADER}{good}")).is_empty());
     }
