@@ -5,6 +5,7 @@
 
 use crate::limits;
 use crate::manifest::printable;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use wasmparser::{Validator, WasmFeatures};
 
@@ -17,7 +18,7 @@ mod tests;
 pub const WIT_VERSION: &str = "0.1";
 
 /// What an addon can export.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Export {
     /// `collector`: metrics at intervals.
     Collector,
@@ -32,7 +33,7 @@ pub enum Export {
 }
 
 /// What an addon can import from `lowtide:addon`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Import {
     /// `metrics`: recording.
     Metrics,
@@ -53,7 +54,7 @@ pub enum Import {
 }
 
 /// What a component is.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Inspection {
     /// The newest version of `lowtide:addon` that it was built against, for example `0.1.0`.
     pub version: String,

@@ -46,13 +46,22 @@ pub fn build(folder: &Path, out: Option<&Path>, say: Say<'_>) -> Result<Vec<Buil
         return rust::build(&folder, &out, say);
     }
     let project = Project::open(&folder)?;
-    let wasm = match project.language {
-        Language::Python => python::build(&project, say)?,
-        Language::JavaScript => javascript::build(&project, say)?,
+    let (wasm, language) = match project.language {
+        Language::Python => (python::build(&project, say)?, "Python"),
+        Language::JavaScript => (javascript::build(&project, say)?, "JavaScript"),
         // Rust was told by its Cargo.toml.
-        Language::C | Language::Rust => c::build(&project, say)?,
+        Language::C | Language::Rust => (c::build(&project, say)?, "C"),
     };
-    Ok(vec![place(&project, &wasm, &out)?])
+    Ok(vec![place(&project, &signed(&wasm, language)?, &out)?])
+}
+
+/// The component with a note of its language: the tools of these languages name that of their interpreter or nothing.
+fn signed(wasm: &[u8], language: &str) -> Result<Vec<u8>, AuthorError> {
+    let mut producers = wasm_metadata::Producers::empty();
+    producers.add("language", language, "");
+    producers
+        .add_to_wasm(wasm)
+        .map_err(|error| AuthorError::Input(format!("what was built is no component: {error:#}")))
 }
 
 /// Puts component and manifest into `<out>/<id>`.

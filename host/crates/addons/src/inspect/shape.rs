@@ -29,6 +29,8 @@ pub(super) struct Shape {
     components: usize,
     /// `producers`: field, name, version.
     producers: Vec<(String, String, String)>,
+    /// Entries at the beginning of `producers` that the outermost component says of itself.
+    own_producers: usize,
 }
 
 /// Walks over the component and all that is nested in it.
@@ -110,7 +112,7 @@ impl Shape {
                 };
                 self.exports.extend(read(section, item)?);
             }
-            Payload::CustomSection(section) => self.add_producers(&section),
+            Payload::CustomSection(section) => self.add_producers(&section, outermost),
             _ => {}
         }
         Ok(())
@@ -122,26 +124,30 @@ impl Shape {
     }
 
     /// Keeps what can be read; a broken one is nobody's loss.
-    fn add_producers(&mut self, section: &CustomSectionReader<'_>) {
+    fn add_producers(&mut self, section: &CustomSectionReader<'_>, outermost: bool) {
         let KnownCustom::Producers(fields) = section.as_known() else { return };
         for field in fields.into_iter().flatten() {
             for value in field.values.into_iter().flatten() {
                 let entry = (field.name.to_owned(), short(value.name), short(value.version));
-                if self.producers.len() < PRODUCERS_MAX && !self.producers.contains(&entry) {
+                if outermost && self.own_producers < PRODUCERS_MAX {
+                    self.producers.insert(self.own_producers, entry);
+                    self.own_producers += 1;
+                } else if self.producers.len() < PRODUCERS_MAX && !self.producers.contains(&entry) {
                     self.producers.push(entry);
                 }
             }
         }
     }
 
-    /// The languages and the tools that made a component of another language, in words.
+    /// The languages, in words. What the outermost component says goes before what its parts say: an interpreter is written in another
+    /// language than the addon that it runs.
     pub(super) fn languages(&self) -> Vec<String> {
         let rustc = self.producers.iter().find(|(_, name, _)| name == "rustc");
+        let is_language = |entry: &&(String, String, String)| entry.0 == "language";
+        let own = self.producers.get(..self.own_producers).unwrap_or_default();
+        let said = if own.iter().any(|entry| is_language(&entry)) { own } else { &self.producers };
         let mut found: Vec<String> = Vec::new();
-        for (field, name, version) in &self.producers {
-            if field != "language" && !name.to_ascii_lowercase().starts_with("componentize") {
-                continue;
-            }
+        for (_, name, version) in said.iter().filter(is_language) {
             // Rust leaves the version of the language empty and says the compiler's.
             let version = match rustc {
                 Some((_, _, rustc)) if name == "Rust" && version.is_empty() => rustc,

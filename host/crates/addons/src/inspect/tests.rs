@@ -108,6 +108,16 @@ fn a_component_says_what_made_it_and_how_many_functions_it_has() {
 }
 
 #[test]
+fn an_addon_has_the_language_that_it_says_and_not_that_of_its_interpreter() {
+    let text = r#"(component
+        (core module (@producers (language "Rust" "") (processed-by "rustc" "1.75.0 (82e1608df)")))
+        (instance $e)
+        (export "lowtide:addon/collector@0.1.0" (instance $e))
+        (@producers (language "Python" "3.14")))"#;
+    assert_eq!(inspect(&wasm(text)).unwrap().languages, ["Python 3.14"]);
+}
+
+#[test]
 fn what_is_not_wasm_is_told_what_it_looks_like() {
     for (bytes, like) in [
         (&b""[..], "it is empty;"),
