@@ -138,3 +138,19 @@ fn streams_of_a_media_server_keep_the_host_from_being_quiet() {
     });
     assert!(reason.to_string().contains("media-sessions"), "{reason}");
 }
+
+#[test]
+fn an_addon_sees_the_verdict_that_everybody_sees() {
+    let own = "[addon.tide-table]\ninterval_seconds = 1\n\n[addon.tide-table.grants]\nkv = true\n";
+    let daemon = Launch::with(own).start();
+    fs::create_dir_all(daemon.folder().join("data/addons")).unwrap();
+    install(&daemon, &built().join("examples/tide-table"), "tide-table");
+    running(&daemon, "tide-table");
+    eventually("it has counted time in the state that the daemon says", || {
+        let state = daemon.quiet()["state"].as_str()?.to_lowercase();
+        let text = String::from_utf8(daemon.get("/metrics").body).ok()?;
+        let series = format!("lowtide_addon_tide_table_state_seconds_total{{state=\"{state}\"}} ");
+        let seconds: f64 = text.lines().find_map(|line| line.strip_prefix(&series))?.parse().ok()?;
+        (seconds > 0.0).then_some(())
+    });
+}

@@ -66,7 +66,7 @@ pub(super) fn by_hand() -> Vec<Case> {
     vec![
         written("spin-start", out_of_time(&["start", LESS])),
         written("trap-start", crash(&["trap"], &["start", "unreachable", "harbour_is_closed"])),
-        written("table-bomb", crash(&["memory", "trap"], &["custom-stats"])),
+        written("table-bomb", crash(&["table"], &["custom-stats"])),
         written("table-refused", Expect::Runs(|seen| document(seen, "{\"refused\":1}"))),
         written("grow-to-the-end", Expect::Runs(is_replaced_once)),
         written("divide-by-zero", crash(&["trap"], &["custom-stats", "divide by zero", "share_of_nothing"])),
@@ -77,7 +77,7 @@ pub(super) fn by_hand() -> Vec<Case> {
         written("fill-storm", out_of_time(&["custom-stats", LESS])),
         written("copy-storm", out_of_time(&["custom-stats", LESS])),
         written("too-large-at-start", crash(&["memory"], &["start", "64 MiB"])),
-        written("large-table-at-start", crash(&["memory", "trap"], &["start"])),
+        written("large-table-at-start", crash(&["table"], &["start"])),
         written("many-tables", crash(&["memory", "trap"], &["start"])),
         written("not-utf8", crash(&["trap", "contract"], &["custom-stats", "utf-8"])),
         written("wild-pointer", crash(&["trap", "contract"], &["custom-stats"])),

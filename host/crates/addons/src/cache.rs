@@ -9,6 +9,7 @@ mod store;
 pub use store::CacheError;
 
 use crate::compile::{CompileError, Compiler};
+use crate::inspect::Inspection;
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -70,9 +71,10 @@ impl Cache {
         &self.engine
     }
 
-    /// The compiled form of the component with this hash. What is wrong is removed, so that it is compiled again.
+    /// The compiled form of the component with this hash, and what the inspection said of it before it was compiled. What is wrong is
+    /// removed, so that it is compiled again.
     #[must_use]
-    pub fn load(&self, wasm: blake3::Hash) -> Option<Component> {
+    pub fn load(&self, wasm: blake3::Hash) -> Option<(Component, Inspection)> {
         let name = EntryName::new(wasm, &self.engine);
         let code = match self.folder.read(&name) {
             Found::Nothing => {
@@ -90,13 +92,18 @@ impl Cache {
             }
             Found::Code(code) => code,
         };
-        match self.deserialize(&code) {
-            Ok(component) => {
+        let inspection = serde_json::from_slice(code.note()).map_err(|error| error.to_string());
+        let found = inspection.and_then(|inspection| {
+            let component = self.deserialize(&code).map_err(|error| format!("{error:#}"))?;
+            Ok((component, inspection))
+        });
+        match found {
+            Ok(found) => {
                 self.counters.hits.fetch_add(1, Ordering::Relaxed);
-                Some(component)
+                Some(found)
             }
-            Err(error) => {
-                self.reject(&name, &format!("{error:#}"));
+            Err(why) => {
+                self.reject(&name, &why);
                 None
             }
         }
@@ -192,6 +199,7 @@ pub struct LoadedComponent {
 
 struct Shared {
     component: Component,
+    inspection: Arc<Inspection>,
     digest: blake3::Hash,
 }
 
@@ -200,6 +208,12 @@ impl LoadedComponent {
     #[must_use]
     pub fn component(&self) -> &Component {
         &self.shared.component
+    }
+
+    /// What the inspection said of it before it was compiled.
+    #[must_use]
+    pub fn inspection(&self) -> &Arc<Inspection> {
+        &self.shared.inspection
     }
 
     /// The hash of its bytes before they were compiled.
@@ -239,32 +253,40 @@ impl Loader {
         &self.cache
     }
 
-    /// The component of these bytes. Only a compilation waits for another; needs a tokio runtime.
+    /// The component of these bytes, of which the inspection said this. Only a compilation waits for another; needs a tokio runtime.
     ///
     /// # Errors
     ///
     /// If it is nowhere and cannot be compiled.
-    pub async fn component(&self, wasm: &[u8]) -> Result<LoadedComponent, LoadError> {
+    pub async fn component(
+        &self,
+        wasm: &[u8],
+        inspection: &Inspection,
+    ) -> Result<LoadedComponent, LoadError> {
         let digest = blake3::hash(wasm);
-        if let Some(component) = self.find(digest).await? {
-            return Ok(component);
-        }
         let _turn = self.turn.lock().await;
         if let Some(component) = self.find(digest).await? {
             return Ok(component);
         }
-        let code = Trusted::from_compiler(self.compiler.compile(wasm).await?);
+        // A plain struct always serialises.
+        let note = serde_json::to_vec(inspection).unwrap_or_default();
+        let code = Trusted::from_compiler(self.compiler.compile(wasm).await?, &note);
         let component = self.blocking(move |cache| cache.adopt(digest, &code)).await??;
-        Ok(self.share(digest, component))
+        Ok(self.share(digest, component, inspection.clone()))
     }
 
-    async fn find(&self, digest: blake3::Hash) -> Result<Option<LoadedComponent>, LoadError> {
+    /// The component with this hash, if it is in memory or in the folder. Its bytes need not be inspected again.
+    ///
+    /// # Errors
+    ///
+    /// If the daemon is stopping.
+    pub async fn find(&self, digest: blake3::Hash) -> Result<Option<LoadedComponent>, LoadError> {
         let shared = self.lock().get(&digest).and_then(Weak::upgrade);
         if let Some(shared) = shared {
             return Ok(Some(LoadedComponent { shared }));
         }
-        let component = self.blocking(move |cache| cache.load(digest)).await?;
-        Ok(component.map(|component| self.share(digest, component)))
+        let found = self.blocking(move |cache| cache.load(digest)).await?;
+        Ok(found.map(|(component, inspection)| self.share(digest, component, inspection)))
     }
 
     /// Files and hashes of megabytes are not for the threads of the runtime.
@@ -278,13 +300,13 @@ impl Loader {
     }
 
     /// Puts a component where others find it, unless somebody was faster.
-    fn share(&self, digest: blake3::Hash, component: Component) -> LoadedComponent {
+    fn share(&self, digest: blake3::Hash, component: Component, inspection: Inspection) -> LoadedComponent {
         let mut loaded = self.lock();
         if let Some(shared) = loaded.get(&digest).and_then(Weak::upgrade) {
             return LoadedComponent { shared };
         }
         loaded.retain(|_, component| component.strong_count() > 0);
-        let shared = Arc::new(Shared { component, digest });
+        let shared = Arc::new(Shared { component, inspection: Arc::new(inspection), digest });
         loaded.insert(digest, Arc::downgrade(&shared));
         LoadedComponent { shared }
     }

@@ -76,17 +76,14 @@ pub fn engine() -> Result<Engine, wasmtime::Error> {
     Engine::new(&config())
 }
 
-/// Looks without a guest after which the thread sleeps until the next call.
-const IDLE_LOOKS_MAX: u32 = 12;
-
 /// What the thread does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
     /// A guest runs: move the epoch on, look again after [`limits::EPOCH_TICK`].
     Tick,
-    /// None runs, but some did lately: look again after [`limits::EPOCH_LOOK`].
+    /// None runs, but one did since the last look: look again after [`limits::EPOCH_LOOK`].
     Look,
-    /// None has run for a while: wait for one.
+    /// None has run since the last look: wait for one.
     Park,
 }
 
@@ -94,20 +91,17 @@ enum Step {
 #[derive(Debug, Default)]
 struct Looks {
     started: u64,
-    idle: u32,
 }
 
 impl Looks {
     /// The next step, when `running` guests run now and `started` calls have begun in all.
     fn next(&mut self, running: usize, started: u64) -> Step {
-        let fresh = started != self.started;
-        self.started = started;
-        if running > 0 || fresh {
-            self.idle = 0;
-            return if running > 0 { Step::Tick } else { Step::Look };
+        let before = std::mem::replace(&mut self.started, started);
+        match running {
+            0 if before == started => Step::Park,
+            0 => Step::Look,
+            _ => Step::Tick,
         }
-        self.idle = self.idle.saturating_add(1);
-        if self.idle < IDLE_LOOKS_MAX { Step::Look } else { Step::Park }
     }
 }
 
@@ -207,7 +201,8 @@ fn run(shared: &Shared, tick: &impl Fn()) {
             Step::Look => thread::park_timeout(limits::EPOCH_LOOK),
             Step::Park => {
                 park(shared, looks.started);
-                // The call that woke this up has just begun: give it the time of one look.
+                // The call that woke this up has just begun: give it the time of one look, which is then the first after it.
+                looks.started = shared.started.load(Ordering::SeqCst);
                 if !shared.stop.load(Ordering::SeqCst) {
                     thread::park_timeout(limits::EPOCH_LOOK);
                 }
@@ -289,9 +284,6 @@ mod tests {
                 Step::Look,
                 "short calls: looked for, never interrupted, never parked"
             );
-        }
-        for _ in 1..IDLE_LOOKS_MAX {
-            assert_eq!(looks.next(0, 999), Step::Look);
         }
         assert_eq!(looks.next(0, 999), Step::Park);
         assert_eq!(looks.next(0, 999), Step::Park);

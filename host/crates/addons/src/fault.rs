@@ -44,6 +44,15 @@ pub enum Fault {
         /// Its limit.
         limit_bytes: u64,
     },
+    /// Wanted a larger table than it may have, and gave up.
+    #[error(
+        "wanted a table of more than {} elements in {call}; keep fewer functions and references in tables",
+        limits::TABLE_ELEMENTS_MAX
+    )]
+    Table {
+        /// Which export.
+        call: &'static str,
+    },
     /// Recursed too deep.
     #[error("used up its stack of {} KiB in {call}; it recurses too deep", limits::STACK_BYTES >> 10)]
     Stack {
@@ -104,6 +113,7 @@ impl Fault {
             Self::RunningTime { .. } => "running_time",
             Self::WallTime { .. } => "wall_time",
             Self::Memory { .. } => "memory",
+            Self::Table { .. } => "table",
             Self::Stack { .. } => "stack",
             Self::HostCallBytes { .. } => "host_call_bytes",
             Self::HostCallStorm { .. } => "host_call_storm",

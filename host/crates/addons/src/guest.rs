@@ -242,6 +242,13 @@ impl WasiView for Guest {
     }
 }
 
+/// What a guest wanted more of than it may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    Memory,
+    Table,
+}
+
 /// Counts a guest's memory, and refuses what is over its limit: `memory.grow` then answers -1.
 #[derive(Debug, Default)]
 pub(crate) struct Limiter {
@@ -249,8 +256,8 @@ pub(crate) struct Limiter {
     used: u64,
     /// What the last granted growth added, in case it cannot be had.
     grown: u64,
-    /// True when something was refused in the present call.
-    pub(crate) refused: bool,
+    /// What was refused last in the present call.
+    pub(crate) refused: Option<Refused>,
     meter: Arc<Meter>,
 }
 
@@ -280,7 +287,7 @@ impl ResourceLimiter for Limiter {
         let grown = Self::bytes(desired.saturating_sub(current));
         let after = self.used.saturating_add(grown);
         if after > self.limit {
-            self.refused = true;
+            self.refused = Some(Refused::Memory);
             Meter::add(&self.meter.memory_refusals, 1);
             return Ok(false);
         }
@@ -300,7 +307,9 @@ impl ResourceLimiter for Limiter {
         _max: Option<usize>,
     ) -> wasmtime::Result<bool> {
         let fits = desired <= limits::TABLE_ELEMENTS_MAX;
-        self.refused |= !fits;
+        if !fits {
+            self.refused = Some(Refused::Table);
+        }
         Ok(fits)
     }
 

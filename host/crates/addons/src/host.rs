@@ -127,8 +127,10 @@ pub(crate) struct Slot {
     pub(crate) addon: Arc<Addon>,
     /// The way to its task and the task itself; `None` while it does not run.
     pub(crate) task: Option<(mpsc::Sender<Message>, JoinHandle<()>)>,
-    /// Grows with every load that is begun, so that a late one is noticed.
+    /// The number of the newest load of it, and 0 when none is wanted any more: so a late one is noticed.
     pub(crate) generation: u64,
+    /// Its task has been told to end and has not yet.
+    pub(crate) leaving: bool,
 }
 
 /// What the handle and the supervisor share.
@@ -139,6 +141,8 @@ pub(crate) struct Inner {
     slots: Mutex<BTreeMap<AddonId, Slot>>,
     /// Files that cannot be addons at all, by name.
     rejected: Mutex<BTreeMap<String, AddonView>>,
+    /// Why the folder as a whole is not read.
+    folder_problem: Mutex<Option<Problem>>,
     config: Mutex<HostConfig>,
     /// Calls are made only by [`AddonHost::call_all`].
     pub(crate) by_hand: bool,
@@ -153,6 +157,10 @@ impl Inner {
 
     pub(crate) fn rejected(&self) -> MutexGuard<'_, BTreeMap<String, AddonView>> {
         self.rejected.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn folder_problem(&self) -> MutexGuard<'_, Option<Problem>> {
+        self.folder_problem.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn config(&self) -> MutexGuard<'_, HostConfig> {
@@ -227,6 +235,7 @@ impl AddonHost {
             names: Arc::default(),
             slots: Mutex::default(),
             rejected: Mutex::default(),
+            folder_problem: Mutex::default(),
             config: Mutex::new(config),
             by_hand,
             fakes,
@@ -271,6 +280,12 @@ impl AddonHost {
         views.extend(self.inner.rejected().values().cloned());
         views.sort_by(|a, b| a.name.cmp(&b.name));
         views
+    }
+
+    /// Why the folder as a whole cannot be read, if it cannot: addons that run go on, and no change of the folder is noticed.
+    #[must_use]
+    pub fn folder_problem(&self) -> Option<Problem> {
+        self.inner.folder_problem().clone()
     }
 
     /// One addon, or one file that cannot be one.

@@ -7,8 +7,8 @@ use crate::caps::log::clean;
 use crate::engine::{self, Ticker};
 use crate::fault::Fault;
 use crate::gate::{Budget, CallClock, Measured};
-use crate::guest::{Abilities, Guest, Shared};
-use crate::inspect::{Export, Inspection};
+use crate::guest::{Abilities, Guest, Refused, Shared};
+use crate::inspect::Export;
 use crate::limits;
 use crate::wit::v0_1::{self, Exports, Indices, Samples};
 use lowtide_clock as clock;
@@ -54,10 +54,9 @@ impl Machine {
 pub(crate) struct Template {
     pre: InstancePre<Guest>,
     indices: Indices,
-    pub(crate) inspection: Arc<Inspection>,
-    ticker: Arc<Ticker>,
     /// Kept so that others with the same bytes share it.
-    _component: LoadedComponent,
+    component: LoadedComponent,
+    ticker: Arc<Ticker>,
 }
 
 impl Template {
@@ -65,18 +64,14 @@ impl Template {
     ///
     /// # Errors
     /// In words, when something does not fit the contract: a function that is missing or has another type.
-    pub(crate) fn new(
-        machine: &Machine,
-        component: LoadedComponent,
-        inspection: Arc<Inspection>,
-    ) -> Result<Self, wasmtime::Error> {
+    pub(crate) fn new(machine: &Machine, component: LoadedComponent) -> Result<Self, wasmtime::Error> {
         let pre = machine.linker.instantiate_pre(component.component())?;
-        let indices = Indices::new(&pre, |export| inspection.exports.contains(&export))?;
-        Ok(Self { pre, indices, inspection, ticker: Arc::clone(&machine.ticker), _component: component })
+        let indices = Indices::new(&pre, |export| component.inspection().exports.contains(&export))?;
+        Ok(Self { pre, indices, ticker: Arc::clone(&machine.ticker), component })
     }
 
     pub(crate) fn exports(&self, export: Export) -> bool {
-        self.inspection.exports.contains(&export)
+        self.component.inspection().exports.contains(&export)
     }
 }
 
@@ -224,7 +219,7 @@ impl Begun {
     fn new(store: &mut Store<Guest>, name: &'static str, budget: Budget) -> Self {
         store.set_epoch_deadline(1);
         let guest = store.data_mut();
-        (guest.call, guest.budget, guest.stopped, guest.limiter.refused) = (name, budget, None, false);
+        (guest.call, guest.budget, guest.stopped, guest.limiter.refused) = (name, budget, None, None);
         guest.clock.reset();
         let log_before = guest.shared.log().newest();
         Self { name, budget, at: clock::mono(), log_before, clock: Arc::clone(&guest.clock) }
@@ -260,8 +255,10 @@ impl Begun {
             return fault;
         }
         let limit_bytes = guest.limiter.limit();
-        if guest.limiter.refused {
-            return Fault::Memory { call, limit_bytes };
+        match guest.limiter.refused {
+            Some(Refused::Memory) => return Fault::Memory { call, limit_bytes },
+            Some(Refused::Table) => return Fault::Table { call },
+            None => {}
         }
         let trap = error.downcast_ref::<Trap>();
         if trap == Some(&Trap::StackOverflow) {

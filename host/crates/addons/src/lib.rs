@@ -13,6 +13,8 @@ pub mod discover;
 pub mod engine;
 pub mod fakes;
 mod fault;
+#[cfg(test)]
+mod fuzz;
 mod gate;
 pub mod grants;
 mod guest;

@@ -112,11 +112,21 @@ pub const START_CPU: Duration = Duration::from_secs(1);
 /// Running time of the same: on a busy machine the guest waits for its turn.
 pub const START_RUNNING: Duration = Duration::from_secs(5);
 
+/// How long a connection to a server of a granted origin is kept while nobody uses it: collections of half a minute share one.
+pub const HTTP_IDLE: Duration = Duration::from_secs(30);
+
+/// Such connections for each server: an addon makes one request at a time.
+pub const HTTP_IDLE_CONNECTIONS: usize = 1;
+
 /// Time on the wall of one call of an addon that may wait for the network.
 pub const CALL_WALL_NETWORK: Duration = Duration::from_secs(30);
 
 /// Time on the wall of one call of any other addon: only timers and the store can hold it up.
 pub const CALL_WALL: Duration = Duration::from_secs(5);
+
+/// Calls are made at multiples of this time: waking a thread costs more than a call, and a thousand addons then wake it four times a
+/// second and not two hundred times (systemd's `AccuracySec=` for the same reason). A call is at most this much later than its interval says.
+pub const CALL_SLOT: Duration = Duration::from_millis(250);
 
 /// Between two looks at a running guest: how late a deadline can be noticed.
 pub const EPOCH_TICK: Duration = Duration::from_millis(1);

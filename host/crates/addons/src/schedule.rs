@@ -2,6 +2,7 @@
 
 use crate::id::AddonId;
 use crate::instance::Call;
+use crate::limits;
 use lowtide_core::units::MonoTime;
 use std::time::Duration;
 
@@ -37,9 +38,10 @@ impl Schedule {
         self.lines.push(Line { call, interval, due: now, phase: Some(phase(id, interval)) });
     }
 
-    /// When the next call is due; `None` when there is none.
+    /// When to make the next call; `None` when there is none. All addons make theirs at the same few moments: see [`limits::CALL_SLOT`].
     pub(crate) fn next(&self) -> Option<MonoTime> {
-        self.lines.iter().map(|line| line.due).min().filter(|_| !self.by_hand)
+        let moment = |line: &Line| if line.phase.is_some() { line.due } else { slot_from(line.due) };
+        self.lines.iter().map(moment).min().filter(|_| !self.by_hand)
     }
 
     /// The call that is due at `now`, if any; it counts as made.
@@ -60,6 +62,13 @@ impl Schedule {
             line.due = until;
         }
     }
+}
+
+/// The beginning of the first slot from this moment on.
+fn slot_from(moment: MonoTime) -> MonoTime {
+    let slot = limits::CALL_SLOT.as_nanos();
+    let slots = u64::try_from(moment.0.as_nanos().div_ceil(slot) * slot).unwrap_or(u64::MAX);
+    MonoTime(Duration::from_nanos(slots))
 }
 
 /// A part of the interval that depends on the id only, and is never zero.
@@ -87,7 +96,7 @@ mod tests {
         assert_eq!(schedule.take(at(1_000)), Some(Call::Health));
         assert_eq!(schedule.take(at(1_000)), None);
         let second = schedule.next().unwrap();
-        assert!(second > at(1_000) && second <= at(6_000));
+        assert!(second > at(1_000) && second <= at(6_000).plus(limits::CALL_SLOT));
         // A late call does not move the next one.
         assert_eq!(schedule.take(second.plus(Duration::from_millis(300))), Some(Call::Collect));
         assert_eq!(schedule.next(), Some(second.plus(Duration::from_secs(5))));
@@ -97,6 +106,28 @@ mod tests {
         assert_eq!(schedule.take(late), Some(Call::Health));
         assert_eq!(schedule.take(late), None);
         assert_eq!(schedule.next(), Some(late.plus(Duration::from_secs(5))));
+    }
+
+    #[test]
+    fn calls_of_all_addons_come_at_the_same_few_moments_and_do_not_drift() {
+        let interval = Duration::from_millis(1_100);
+        let mut moments = std::collections::HashSet::new();
+        for number in 0..50 {
+            let id = AddonId::new(&format!("a{number}")).unwrap();
+            let mut schedule = Schedule::default();
+            schedule.every(Call::Collect, interval, &id, at(0));
+            let mut now = schedule.next().unwrap();
+            assert_eq!(now, at(0), "the first one waits for no slot");
+            for _ in 0..100 {
+                assert_eq!(schedule.take(now), Some(Call::Collect));
+                now = schedule.next().unwrap();
+                moments.insert(now);
+            }
+            let exact = phase(&id, interval) + interval * 99;
+            assert!(now.0 >= exact && now.0 < exact + limits::CALL_SLOT, "{now:?} {exact:?}");
+        }
+        let slots = (interval * 100).div_duration_f64(limits::CALL_SLOT) as usize;
+        assert!(moments.len() <= slots + 1, "{} moments in {slots} slots", moments.len());
     }
 
     #[test]

@@ -33,7 +33,7 @@ pub(super) fn run(args: &ClientArgs) -> Exit {
 fn fetch(url: &str) -> Result<Value, ClientError> {
     let mut addons = Vec::new();
     let mut path = "/api/addons".to_owned();
-    let mut summary = Value::Null;
+    let (mut summary, mut folder_problem) = (Value::Null, Value::Null);
     for _ in 0..PAGES_MAX {
         let mut page = client::get(url, &path)?;
         let Some(rows) = page.get_mut("addons").and_then(Value::as_array_mut) else {
@@ -42,6 +42,7 @@ fn fetch(url: &str) -> Result<Value, ClientError> {
         };
         addons.append(rows);
         summary = page.get_mut("summary").map(Value::take).unwrap_or_default();
+        folder_problem = page.get_mut("folder_problem").map(Value::take).unwrap_or_default();
         match page.get("next").and_then(Value::as_str) {
             Some(next) => path = format!("/api/addons?after={}", encoded(next)),
             None => break,
@@ -56,12 +57,13 @@ fn fetch(url: &str) -> Result<Value, ClientError> {
             row.insert("cpu_usage_ratio".to_owned(), cpu);
         }
     }
-    Ok(json!({ "summary": summary, "addons": addons }))
+    Ok(json!({ "summary": summary, "folder_problem": folder_problem, "addons": addons }))
 }
 
 fn describe(list: &Value) -> String {
     let addons = list.get("addons").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    if addons.is_empty() {
+    let folder = text(list, "/folder_problem/text").map(|why| format!("{why}\n")).unwrap_or_default();
+    if addons.is_empty() && folder.is_empty() {
         return "no addons; put one into the addons folder, which `lowtide doctor` names\n".to_owned();
     }
     let rows: Vec<[String; 7]> = addons.iter().map(row).collect();
@@ -71,7 +73,7 @@ fn describe(list: &Value) -> String {
             *width = (*width).max(cell.chars().count());
         }
     }
-    let mut printed = String::new();
+    let mut printed = folder;
     // Writing to a String cannot fail.
     let mut line = |cells: &[String; 7], complaints: &[String]| {
         let cells = cells.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
@@ -128,5 +130,7 @@ mod tests {
              it is no component⏎build it again\n"
         );
         assert!(describe(&json!({ "addons": [] })).starts_with("no addons"));
+        let unread = json!({ "addons": [], "folder_problem": { "text": "everyone may write there" } });
+        assert!(describe(&unread).starts_with("everyone may write there\n"), "{}", describe(&unread));
     }
 }

@@ -1,14 +1,15 @@
 //! The folder of compiled components on disk: who may write there, and how a file proves that we wrote it.
 //!
-//! A file is a magic word, a BLAKE3 hash keyed with the folder's key over its name and its code, and the code. It hands out code
-//! only with that hash verified on the bytes in memory that it hands out, and it follows no symbolic link. It must not know what
+//! A file is a magic word, a BLAKE3 hash keyed with the folder's key over its name and all that follows, the length of a note, the note, and
+//! the code. What the note says is up to the caller. It hands out code only with that hash verified on the bytes in memory that it hands out, and it follows no symbolic link. It must not know what
 //! the code is for. Called by `cache`.
 
 use crate::limits;
-use rustix::fs::{AtFlags, Dir, Mode, OFlags, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
+use rustix::fs::{AtFlags, Dir, FlockOperation, Mode, OFlags, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
 use rustix::rand::GetRandomFlags;
 use std::fs::{DirBuilder, File, Metadata};
 use std::io::{self, Read, Write};
+use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -18,8 +19,14 @@ const KEY: &str = "key";
 const KEY_BYTES: usize = blake3::KEY_LEN;
 
 /// The beginning of every file. Another layout gets another number.
-const MAGIC: &[u8; 8] = b"LOWTIDE1";
-const HEADER_BYTES: usize = MAGIC.len() + blake3::OUT_LEN;
+const MAGIC: &[u8; 8] = b"LOWTIDE2";
+const HEADER_BYTES: usize = MAGIC.len() + blake3::OUT_LEN + NOTE_LENGTH_BYTES;
+
+/// The length of the note, in little endian.
+const NOTE_LENGTH_BYTES: usize = size_of::<u32>();
+
+/// Bytes of a note: an inspection has bounded names and is a few hundred.
+const NOTE_BYTES_MAX: usize = 64 << 10;
 
 /// The beginning of the name of a file that is not finished.
 const UNFINISHED: &str = "unfinished-";
@@ -104,18 +111,24 @@ impl CacheError {
 /// [`Folder::read`].
 pub(super) struct Trusted {
     bytes: Vec<u8>,
-    header: usize,
+    note: Range<usize>,
 }
 
 impl Trusted {
-    /// The answer of the compile child.
-    pub(super) fn from_compiler(bytes: Vec<u8>) -> Self {
-        Self { bytes, header: 0 }
+    /// The answer of the compile child, and a note to be kept with it.
+    pub(super) fn from_compiler(mut code: Vec<u8>, note: &[u8]) -> Self {
+        code.splice(..0, note.iter().copied());
+        Self { bytes: code, note: 0..note.len() }
+    }
+
+    /// The note.
+    pub(super) fn note(&self) -> &[u8] {
+        self.bytes.get(self.note.clone()).unwrap_or_default()
     }
 
     /// The code.
     pub(super) fn bytes(&self) -> &[u8] {
-        self.bytes.get(self.header..).unwrap_or_default()
+        self.bytes.get(self.note.end..).unwrap_or_default()
     }
 }
 
@@ -188,7 +201,15 @@ impl Folder {
 
     pub(super) fn open_with(path: &Path, bytes_max: u64) -> Result<Self, CacheError> {
         let folder = open_folder(path)?;
+        let locked = |error: rustix::io::Errno| CacheError::Io {
+            what: "lock the folder",
+            folder: path.to_owned(),
+            error: error.into(),
+        };
+        // Two that start at once would make two keys. Closing the folder unlocks it too.
+        rustix::fs::flock(&folder, FlockOperation::LockExclusive).map_err(locked)?;
         let key = read_key(path, &folder)?;
+        rustix::fs::flock(&folder, FlockOperation::Unlock).map_err(locked)?;
         let folder = Self { path: path.to_owned(), folder, key, bytes_max };
         // What a killed daemon left.
         for entry in folder.list()? {
@@ -223,27 +244,37 @@ impl Folder {
             return Found::Wrong("it begins with another word".to_owned());
         }
         // Compared in constant time: it is blake3's own comparison.
-        if self.hash(name, code) != blake3::Hash::from_bytes(*hash) {
+        if self.hash(name, &[code]) != blake3::Hash::from_bytes(*hash) {
             return Found::Wrong("its hash is not ours".to_owned());
         }
+        let length = code.first_chunk::<NOTE_LENGTH_BYTES>().map(|bytes| u32::from_le_bytes(*bytes) as usize);
+        let Some(note) =
+            length.map(|length| HEADER_BYTES..HEADER_BYTES + length).filter(|note| note.end <= bytes.len())
+        else {
+            return Found::Wrong("its note has no end".to_owned());
+        };
         let times = Timestamps {
             last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
             last_modification: Timespec { tv_sec: 0, tv_nsec: UTIME_NOW },
         };
         // Only the order of removal depends on it.
         let _ = rustix::fs::futimens(&file, &times);
-        Found::Code(Trusted { bytes, header: HEADER_BYTES })
+        Found::Code(Trusted { bytes, note })
     }
 
     /// Writes a file, all or nothing.
     pub(super) fn write(&self, name: &EntryName, code: &Trusted) -> Result<(), CacheError> {
-        let hash = self.hash(name, code.bytes());
+        let length = u32::try_from(code.note().len()).unwrap_or(u32::MAX).to_le_bytes();
+        let parts = [&length[..], code.note(), code.bytes()];
+        let hash = self.hash(name, &parts);
         let random = random::<8>().map_err(|error| self.error("get randomness", error))?;
         let unfinished = format!("{UNFINISHED}{:016x}", u64::from_le_bytes(random));
-        let result = self.write_as(&unfinished, &[MAGIC, hash.as_bytes(), code.bytes()]).and_then(|()| {
-            rustix::fs::renameat(&self.folder, unfinished.as_str(), &self.folder, name.as_str())
-                .map_err(io::Error::from)
-        });
+        let result = self
+            .write_as(&unfinished, &[&[&MAGIC[..], hash.as_bytes()], &parts[..]].concat())
+            .and_then(|()| {
+                rustix::fs::renameat(&self.folder, unfinished.as_str(), &self.folder, name.as_str())
+                    .map_err(io::Error::from)
+            });
         result.map_err(|error| {
             self.unlink(&unfinished);
             self.error("write a compiled addon", error)
@@ -307,10 +338,13 @@ impl Folder {
         Ok(entries)
     }
 
-    fn hash(&self, name: &EntryName, code: &[u8]) -> blake3::Hash {
+    fn hash(&self, name: &EntryName, parts: &[&[u8]]) -> blake3::Hash {
         // The name has a fixed length, so the two cannot be cut in another place.
         let mut hasher = blake3::Hasher::new_keyed(&self.key.0);
-        hasher.update(name.as_str().as_bytes()).update(code);
+        hasher.update(name.as_str().as_bytes());
+        for part in parts {
+            hasher.update(part);
+        }
         hasher.finalize()
     }
 
@@ -353,7 +387,7 @@ fn read_whole(file: &File) -> Result<Vec<u8>, Whole> {
     if metadata.mode() & WRITABLE_BY_OTHERS != 0 {
         return Err(Whole::Wrong(format!("others can write it (mode {:o})", permissions(&metadata))));
     }
-    let bytes_max = HEADER_BYTES + limits::COMPILED_BYTES_MAX;
+    let bytes_max = HEADER_BYTES + NOTE_BYTES_MAX + limits::COMPILED_BYTES_MAX;
     let length = usize::try_from(metadata.len()).unwrap_or(usize::MAX);
     if length < HEADER_BYTES || length > bytes_max {
         return Err(Whole::Wrong(format!("it has {length} bytes")));

@@ -47,8 +47,29 @@ impl Bench {
     }
 }
 
+fn inspection() -> Inspection {
+    Inspection { version: "0.1.0".to_owned(), functions: 3, ..Inspection::default() }
+}
+
+fn note() -> Vec<u8> {
+    serde_json::to_vec(&inspection()).unwrap()
+}
+
+impl LoadedComponent {
+    /// Compiled in this process, for tests that need thousands.
+    pub(crate) fn compiled_here(
+        engine: &Engine,
+        wasm: &[u8],
+        inspection: &Arc<Inspection>,
+    ) -> wasmtime::Result<Self> {
+        let component = Component::new(engine, wasm)?;
+        let inspection = Arc::clone(inspection);
+        Ok(Self { shared: Arc::new(Shared { component, inspection, digest: blake3::hash(wasm) }) })
+    }
+}
+
 fn code(cache: &Cache, number: u32) -> Trusted {
-    Trusted::from_compiler(cache.engine().precompile_component(&small(number)).unwrap())
+    Trusted::from_compiler(cache.engine().precompile_component(&small(number)).unwrap(), &note())
 }
 
 fn mode(path: &Path) -> u32 {
@@ -90,7 +111,7 @@ fn no_file_with_one_bit_flipped_reaches_wasmtime() {
     let bench = Bench::new();
     let whole = fs::read(&bench.file).unwrap();
     let bits = whole.len() * 8;
-    let header = 0..40 * 8;
+    let header = 0..44 * 8;
     let anywhere = numbers(0x5eed).map(|number| (number % bits as u64) as usize);
     let mut flips = 0;
     for bit in header.chain(anywhere).take(10_000) {
@@ -126,8 +147,8 @@ fn code_from_elsewhere_never_reaches_wasmtime() {
     let bench = Bench::new();
     let whole = fs::read(&bench.file).unwrap();
     let foreign = bench.cache.engine().precompile_component(&small(2)).unwrap();
-    let with_header = [b"LOWTIDE1".as_slice(), &[0; 32], &foreign].concat();
-    let plain_hash = [b"LOWTIDE1".as_slice(), blake3::hash(&foreign).as_bytes(), &foreign].concat();
+    let with_header = [b"LOWTIDE2".as_slice(), &[0; 32], &foreign].concat();
+    let plain_hash = [b"LOWTIDE2".as_slice(), blake3::hash(&foreign).as_bytes(), &foreign].concat();
     for (what, bytes) in
         [("bare", &foreign), ("no hash", &with_header), ("a hash without the key", &plain_hash)]
     {
@@ -265,7 +286,7 @@ fn code_of_another_configuration_under_our_name_is_refused_by_wasmtime() {
     let mut config = engine::config();
     config.epoch_interruption(false);
     let code = Engine::new(&config).unwrap().precompile_component(&small(1)).unwrap();
-    bench.cache.store(bench.digest, &Trusted::from_compiler(code)).unwrap();
+    bench.cache.store(bench.digest, &Trusted::from_compiler(code, &note())).unwrap();
     assert!(!bench.loads());
     assert_eq!((bench.cache.stats().rejected, bench.cache.stats().deserialized), (1, 1));
     assert!(!bench.file.exists());
@@ -320,6 +341,14 @@ fn loader(folder: &Path) -> Loader {
     Loader::new(Cache::open(folder, engine::engine().unwrap()).unwrap(), Compiler::new(command("default")))
 }
 
+/// As a load does it.
+async fn component(loader: &Loader, wasm: &[u8]) -> Result<LoadedComponent, LoadError> {
+    match loader.find(blake3::hash(wasm)).await? {
+        Some(component) => Ok(component),
+        None => loader.component(wasm, &inspection()).await,
+    }
+}
+
 #[test]
 fn a_component_is_compiled_once_shared_while_in_use_and_then_loaded() {
     let folder = tempfile::tempdir().unwrap();
@@ -327,29 +356,30 @@ fn a_component_is_compiled_once_shared_while_in_use_and_then_loaded() {
     let (wasm, other) = (small(3), small(4));
     block_on(async {
         let loader = loader(&path);
-        let (first, second) = tokio::join!(loader.component(&wasm), loader.component(&wasm));
+        let (first, second) = tokio::join!(component(&loader, &wasm), component(&loader, &wasm));
         let (first, second) = (first.unwrap(), second.unwrap());
         assert!(Arc::ptr_eq(&first.shared, &second.shared), "one in memory");
         assert_eq!(loader.cache().stats().stored, 1, "compiled once");
         assert_eq!(first.digest(), blake3::hash(&wasm));
         drop((first, second));
 
-        let third = loader.component(&wasm).await.unwrap();
+        let third = component(&loader, &wasm).await.unwrap();
         assert_eq!(
             (loader.cache().stats().hits, loader.cache().stats().stored),
             (1, 1),
             "loaded from the folder"
         );
-        let fourth = loader.component(&other).await.unwrap();
+        let fourth = component(&loader, &other).await.unwrap();
         assert!(!Arc::ptr_eq(&third.shared, &fourth.shared));
         assert_eq!(loader.lock().len(), 2);
         drop((third, fourth));
-        let _fifth = loader.component(&other).await.unwrap();
+        let _fifth = component(&loader, &other).await.unwrap();
         assert_eq!(loader.lock().len(), 1, "what nobody uses is forgotten");
     });
     block_on(async {
         let loader = loader(&path);
-        loader.component(&wasm).await.unwrap();
+        let loaded = component(&loader, &wasm).await.unwrap();
+        assert_eq!(**loaded.inspection(), inspection(), "kept beside the code");
         let stats = loader.cache().stats();
         assert_eq!((stats.hits, stats.stored), (1, 0), "after a restart");
     });
@@ -359,8 +389,24 @@ fn a_component_is_compiled_once_shared_while_in_use_and_then_loaded() {
 fn what_the_compiler_refuses_is_not_kept() {
     let folder = tempfile::tempdir().unwrap();
     let loader = loader(&folder.path().join("cache"));
-    let error = block_on(loader.component(b"garbage")).unwrap_err();
+    let error = block_on(component(&loader, b"garbage")).unwrap_err();
     assert_eq!(error.code(), "compile_invalid");
     assert!(error.is_final());
     assert_eq!(fs::read_dir(folder.path().join("cache")).unwrap().count(), 1, "only the key");
+}
+
+#[test]
+fn those_that_start_at_once_have_one_key() {
+    for _ in 0..20 {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("cache");
+        let caches: Vec<Cache> = std::thread::scope(|scope| {
+            let start = || Cache::open(&path, engine::engine().unwrap()).unwrap();
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(start)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        let digest = blake3::hash(b"one");
+        caches[0].store(digest, &code(&caches[0], 1)).unwrap();
+        assert!(caches.iter().all(|cache| cache.load(digest).is_some()), "a key of its own");
+    }
 }

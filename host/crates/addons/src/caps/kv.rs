@@ -173,14 +173,14 @@ fn check_key(key: &str) -> Result<(), KvError> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use std::collections::BTreeMap;
     use std::time::Duration;
 
     /// The simplest store that keeps the promises of the trait, save surviving.
     #[derive(Default)]
-    struct InMemory(Mutex<BTreeMap<(String, String), Vec<u8>>>);
+    pub(crate) struct InMemory(Mutex<BTreeMap<(String, String), Vec<u8>>>);
 
     impl InMemory {
         fn of(&self, addon: &str) -> BTreeMap<String, Vec<u8>> {

@@ -97,18 +97,39 @@ impl Workshop {
     ) -> Result<Load, Refusal> {
         let config = inner.config().clone();
         let own = config.addons.get(id).cloned().unwrap_or_default();
-        let (files, inspection) = examine(candidate).await?;
-        let AddonFiles { manifest, wasm } = files;
-        grants::ungranted(id, &inspection, &manifest.asks, &own.grants)?;
-        let component = self.loader.component(&wasm).await?;
-        let inspection = Arc::new(inspection);
-        let template = Template::new(&self.machine, component.clone(), Arc::clone(&inspection))
-            .map_err(|error| Refusal::Link(format!("{error:#}")))?;
+        let (AddonFiles { manifest, wasm }, digest) = blocking(move || {
+            let files = discover::read(&candidate)?;
+            let digest = blake3::hash(&files.wasm);
+            Ok((files, digest))
+        })
+        .await?;
+        let granted =
+            |inspection: &Inspection| grants::ungranted(id, inspection, &manifest.asks, &own.grants);
+        // What was compiled before was inspected before that.
+        let known = self.loader.find(digest).await?;
+        let (component, component_bytes) = match known {
+            Some(component) => {
+                granted(component.inspection())?;
+                (component, wasm.len())
+            }
+            None => {
+                let (wasm, inspection) = blocking(move || {
+                    let inspection = inspect::inspect(&wasm)?;
+                    Ok((wasm, inspection))
+                })
+                .await?;
+                granted(&inspection)?;
+                (self.loader.component(&wasm, &inspection).await?, wasm.len())
+            }
+        };
+        let inspection = Arc::clone(component.inspection());
+        let template =
+            Template::new(&self.machine, component).map_err(|error| Refusal::Link(format!("{error:#}")))?;
         let asked = own.memory_bytes.or(manifest.memory_bytes).unwrap_or(limits::MEMORY_BYTES_DEFAULT);
         let memory_bytes = asked.min(limits::MEMORY_BYTES_MAX);
         let identity = Identity {
-            component_bytes: u64::try_from(wasm.len()).unwrap_or(u64::MAX),
-            digest: component.digest(),
+            component_bytes: u64::try_from(component_bytes).unwrap_or(u64::MAX),
+            digest,
             manifest: Arc::new(manifest),
             inspection,
             memory_bytes,
@@ -119,14 +140,12 @@ impl Workshop {
     }
 }
 
-/// Reads and inspects: megabytes are not for the threads of the runtime.
-async fn examine(candidate: Candidate) -> Result<(AddonFiles, Inspection), Refusal> {
-    let work = tokio::task::spawn_blocking(move || {
-        let files = discover::read(&candidate)?;
-        let inspection = inspect::inspect(&files.wasm)?;
-        Ok((files, inspection))
-    });
-    work.await.unwrap_or_else(|error| Err(Refusal::Machine(error.to_string())))
+/// Megabytes of files are not for the threads of the runtime.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
+) -> Result<T, Refusal> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|error| Err(Refusal::Machine(error.to_string())))
 }
 
 /// What the addon asked for and was granted, ready to use. That the grants cover it was checked before.

@@ -1,5 +1,5 @@
 //! The supervisor: one task that turns changes of the folder and orders of the operator into loads, replacements and ends of addon
-//! tasks. It waits for no addon: loads run beside it and come back as messages.
+//! tasks. It waits for no addon: loads and ends run beside it and come back to it.
 
 use super::load::{Refusal, Workshop};
 use super::{AddonConfig, AskError, Inner, Slot};
@@ -20,7 +20,9 @@ use lowtide_core::units::MonoTime;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::task::JoinSet;
 
 /// What the supervisor can be told.
 pub(crate) enum Order {
@@ -55,6 +57,10 @@ struct Supervisor {
     disabled: BTreeSet<AddonId>,
     turns: Arc<Semaphore>,
     finished: mpsc::Sender<Loaded>,
+    /// The number of the newest load; see [`Slot::generation`].
+    generation: u64,
+    /// Addons that finish the call they are in; none of them is loaded before that is over.
+    ending: JoinSet<AddonId>,
     notifier: Notifier,
     looked_at: Option<MonoTime>,
     /// When to look at the folder next.
@@ -76,6 +82,8 @@ pub(super) async fn run(inner: Arc<Inner>, mut orders: mpsc::Receiver<Order>) {
         disabled,
         turns: Arc::new(Semaphore::new(LOADS_AT_ONCE)),
         finished,
+        generation: 0,
+        ending: JoinSet::new(),
         notifier: Notifier::new(&path),
         looked_at: None,
         look_at: clock::mono(),
@@ -84,13 +92,13 @@ pub(super) async fn run(inner: Arc<Inner>, mut orders: mpsc::Receiver<Order>) {
         let due = tokio::time::Instant::now() + supervisor.look_at.since(clock::mono());
         tokio::select! {
             order = orders.recv() => match order {
-                Some(Order::Enable { id, enabled, done }) => drop(done.send(supervisor.enable(&id, enabled).await)),
+                Some(Order::Enable { id, enabled, done }) => drop(done.send(supervisor.enable(&id, enabled))),
                 Some(Order::Reload { id, done }) => {
                     supervisor.load(&id, "reload");
                     let _ = done.send(());
                 }
                 Some(Order::Configure { addons, done }) => {
-                    supervisor.configure(addons).await;
+                    supervisor.configure(addons);
                     let _ = done.send(());
                 }
                 Some(Order::Stop { done }) => {
@@ -100,7 +108,8 @@ pub(super) async fn run(inner: Arc<Inner>, mut orders: mpsc::Receiver<Order>) {
                 }
                 None => return supervisor.stop_all().await,
             },
-            Some(loaded) = loads.recv() => supervisor.loaded(loaded).await,
+            Some(loaded) = loads.recv() => supervisor.loaded(loaded),
+            Some(ended) = supervisor.ending.join_next() => supervisor.ended(ended),
             () = supervisor.notifier.changed() => supervisor.heard(),
             () = tokio::time::sleep_until(due) => supervisor.look_at = supervisor.look(&path).await,
         }
@@ -128,7 +137,17 @@ impl Supervisor {
         let scan = match scan {
             Ok(Ok(scan)) => scan,
             Ok(Err(error)) => {
-                tracing::warn!(%error, "cannot read the folder of addons");
+                let problem = Problem { code: error.code(), text: error.to_string(), at: clock::now().wall };
+                let mut told = self.inner.folder_problem();
+                // Said once, and shown for as long as it is so.
+                if told.as_ref().is_none_or(|told| told.text != problem.text) {
+                    tracing::warn!(
+                        code = problem.code,
+                        problem = problem.text,
+                        "the folder of addons is not read"
+                    );
+                    *told = Some(problem);
+                }
                 return clock::mono().plus(self.notifier.poll_interval());
             }
             Err(error) => {
@@ -136,12 +155,11 @@ impl Supervisor {
                 return clock::mono().plus(self.notifier.poll_interval());
             }
         };
+        if self.inner.folder_problem().take().is_some() {
+            tracing::info!("the folder of addons is read again");
+        }
         self.notifier.follow(&scan);
         let changes = self.folder.observe(clock::mono(), scan);
-        let until = self.tell_to_stop(changes.iter().filter_map(|change| match change {
-            Change::Remove(id) => Some(id),
-            _ => None,
-        }));
         for change in changes {
             match change {
                 Change::Load(candidate) => {
@@ -150,7 +168,7 @@ impl Supervisor {
                     self.candidates.insert(id.clone(), candidate);
                     self.load(&id, "new_file");
                 }
-                Change::Remove(id) => self.remove(&id, until).await,
+                Change::Remove(id) => self.remove(&id),
                 Change::Reject(rejected) => self.reject(rejected),
                 Change::Cleared { name } => self.cleared(&name),
             }
@@ -165,15 +183,18 @@ impl Supervisor {
     fn load(&mut self, id: &AddonId, why: &'static str) {
         let Some(candidate) = self.candidates.get(id).cloned() else { return };
         let now = clock::now();
-        let generation = {
+        self.generation += 1;
+        let generation = self.generation;
+        let leaving = {
             let mut slots = self.inner.slots();
             let slot = slots.entry(id.clone()).or_insert_with(|| Slot {
                 addon: Arc::new(Addon::new(self.shared(id), Arc::clone(&self.inner.outside.tell), now)),
                 task: None,
-                generation: 0,
+                generation,
+                leaving: false,
             });
-            slot.generation += 1;
-            slot.generation
+            slot.generation = generation;
+            slot.leaving
         };
         let addon = self.addon(id);
         let switched_on =
@@ -182,6 +203,10 @@ impl Supervisor {
             if let Some(addon) = addon {
                 addon.set_state(now, AddonState::Disabled, None, None);
             }
+            return;
+        }
+        if leaving {
+            // `ended` loads it.
             return;
         }
         if let Some(addon) = addon
@@ -234,7 +259,7 @@ impl Supervisor {
     }
 
     /// A load is over: run it, or say why not.
-    async fn loaded(&mut self, loaded: Loaded) {
+    fn loaded(&mut self, loaded: Loaded) {
         let Loaded { id, generation, why, result } = loaded;
         let current = self.inner.slots().get(&id).map(|slot| slot.generation);
         if current != Some(generation) {
@@ -243,7 +268,7 @@ impl Supervisor {
         }
         let Some(addon) = self.addon(&id) else { return };
         match result {
-            Ok(load) => self.run_load(&id, addon, load, why).await,
+            Ok(load) => self.run_load(&id, addon, load, why),
             Err(refusal) if refusal.is_passing() => self.look_again(&id),
             Err(refusal) => self.refuse(&id, &addon, refusal.problem()),
         }
@@ -258,19 +283,21 @@ impl Supervisor {
         }
     }
 
-    async fn run_load(&mut self, id: &AddonId, addon: Arc<Addon>, load: Box<Load>, why: &'static str) {
+    fn run_load(&mut self, id: &AddonId, addon: Arc<Addon>, load: Box<Load>, why: &'static str) {
         let inbox =
             self.inner.slots().get(id).and_then(|slot| slot.task.as_ref().map(|(inbox, _)| inbox.clone()));
         if let Some(inbox) = inbox {
             let (done, answer) = oneshot::channel();
-            let message = Message::Replace { load, why, done };
-            if inbox.send(message).await.is_ok() {
+            match inbox.try_send(Message::Replace { load, why, done }) {
                 // The task answers when the new instance has started; nobody else has to wait for that.
-                tokio::spawn(async move {
+                Ok(()) => drop(tokio::spawn(async move {
                     if let Ok(Err(problem)) = answer.await {
                         addon.set_pending(Some(problem));
                     }
-                });
+                })),
+                // It is in a long call, and the file was replaced again and again meanwhile.
+                Err(TrySendError::Full(_)) => self.look_again(id),
+                Err(TrySendError::Closed(_)) => {}
             }
             return;
         }
@@ -282,35 +309,63 @@ impl Supervisor {
         }
     }
 
-    /// Tells addons to end; returns until when they have time for it. All are told before the first is waited for, so that many that
-    /// wait take no longer than one.
-    fn tell_to_stop<'a>(&self, ids: impl Iterator<Item = &'a AddonId>) -> tokio::time::Instant {
-        let slots = self.inner.slots();
-        for (inbox, _) in ids.filter_map(|id| slots.get(id)?.task.as_ref()) {
-            let _ = inbox.try_send(Message::Stop);
-        }
-        tokio::time::Instant::now() + limits::DRAIN
-    }
-
-    /// Ends the task of an addon: it finishes the call it is in, or is cut off.
-    async fn end(&self, id: &AddonId, until: tokio::time::Instant) {
+    /// Tells an addon to end after the call it is in, and cuts it off if that takes too long. [`ended`](Self::ended) hears of it. False when
+    /// it does not run.
+    fn end(&mut self, id: &AddonId) -> bool {
         let task = self.inner.slots().get_mut(id).and_then(|slot| {
-            slot.generation += 1;
-            slot.task.take()
+            // No load that is under way comes back to it.
+            slot.generation = 0;
+            let task = slot.task.take()?;
+            slot.leaving = true;
+            Some(task)
         });
-        let Some((inbox, mut task)) = task else { return };
-        let _ = inbox.try_send(Message::Stop);
-        drop(inbox);
-        if tokio::time::timeout_at(until, &mut task).await.is_err() {
-            tracing::warn!(addon = id.as_str(), "addon did not end in time and was cut off");
-            task.abort();
-            let _ = task.await;
+        let Some((inbox, mut task)) = task else { return false };
+        let id = id.clone();
+        self.ending.spawn(async move {
+            let _ = inbox.try_send(Message::Stop);
+            // A full inbox ends it as well, once it is read.
+            drop(inbox);
+            if tokio::time::timeout(limits::DRAIN, &mut task).await.is_err() {
+                tracing::warn!(addon = id.as_str(), "addon did not end in time and was cut off");
+                task.abort();
+                let _ = task.await;
+            }
+            id
+        });
+        true
+    }
+
+    /// An addon has ended. It may have come back or been switched on again meanwhile.
+    fn ended(&mut self, ended: Result<AddonId, tokio::task::JoinError>) {
+        let Ok(id) = ended else { return };
+        if let Some(slot) = self.inner.slots().get_mut(&id) {
+            slot.leaving = false;
+        }
+        if self.candidates.contains_key(&id) {
+            self.rest(&id);
+            self.load(&id, "reload");
+        } else {
+            self.forget(&id);
         }
     }
 
-    async fn remove(&mut self, id: &AddonId, until: tokio::time::Instant) {
+    /// What it said last no longer holds.
+    fn rest(&self, id: &AddonId) {
+        if let Some(addon) = self.addon(id) {
+            addon.silence();
+        }
+    }
+
+    fn remove(&mut self, id: &AddonId) {
         self.candidates.remove(id);
-        self.end(id, until).await;
+        let leaving = self.inner.slots().get(id).is_some_and(|slot| slot.leaving);
+        if !leaving && !self.end(id) {
+            self.forget(id);
+        }
+    }
+
+    /// Takes an addon that does not run out of the table.
+    fn forget(&self, id: &AddonId) {
         let slot = self.inner.slots().remove(id);
         if let Some(slot) = slot {
             slot.addon.removed();
@@ -350,7 +405,7 @@ impl Supervisor {
         (self.inner.outside.tell)(told);
     }
 
-    async fn enable(&mut self, id: &AddonId, enabled: bool) -> Result<(), AskError> {
+    fn enable(&mut self, id: &AddonId, enabled: bool) -> Result<(), AskError> {
         let configured = self.inner.config().addons.get(id).is_none_or(|own| own.enabled);
         if enabled && !configured {
             return Err(AskError::Configured(id.to_string()));
@@ -363,40 +418,38 @@ impl Supervisor {
             write_disabled(&file, &disabled).map_err(|error| AskError::Disk(error.to_string()))?;
             self.disabled = disabled;
         }
-        self.apply(id, "reload").await;
+        self.apply(id, "reload");
         Ok(())
     }
 
     /// Ends or loads an addon, as its switches say.
-    async fn apply(&mut self, id: &AddonId, why: &'static str) {
+    fn apply(&mut self, id: &AddonId, why: &'static str) {
         let switched_on =
             self.inner.config().addons.get(id).is_none_or(|own| own.enabled) && !self.disabled.contains(id);
         if !switched_on {
-            self.end(id, tokio::time::Instant::now() + limits::DRAIN).await;
-            if let Some(addon) = self.addon(id) {
-                addon.silence();
-            }
+            self.end(id);
+            self.rest(id);
         }
         self.load(id, why);
     }
 
-    async fn configure(&mut self, addons: BTreeMap<AddonId, AddonConfig>) {
+    fn configure(&mut self, addons: BTreeMap<AddonId, AddonConfig>) {
         let before = std::mem::replace(&mut self.inner.config().addons, addons.clone());
         let usual = AddonConfig::default();
         let known: Vec<AddonId> = self.candidates.keys().cloned().collect();
         for id in known {
             if before.get(&id).unwrap_or(&usual) != addons.get(&id).unwrap_or(&usual) {
-                self.apply(&id, "settings").await;
+                self.apply(&id, "settings");
             }
         }
     }
 
     async fn stop_all(&mut self) {
         let ids: Vec<AddonId> = self.inner.slots().keys().cloned().collect();
-        let until = self.tell_to_stop(ids.iter());
         for id in &ids {
-            self.end(id, until).await;
+            self.end(id);
         }
+        while self.ending.join_next().await.is_some() {}
     }
 }
 

@@ -21,6 +21,8 @@ use utoipa::ToSchema;
 pub(crate) struct AddonList {
     /// All of them in a few figures, also those that this page does not show.
     summary: AddonSummary,
+    /// Why the addons folder as a whole is not read; null when it is. Addons that run go on.
+    folder_problem: Option<AddonProblem>,
     /// The addons of this page.
     addons: Vec<AddonRow>,
     /// Give it as `after` for the page that follows; null on the last.
@@ -353,8 +355,14 @@ pub(crate) struct AddonOverview {
 
 impl AddonList {
     /// `views` is the page.
-    pub(crate) fn new(summary: AddonSummary, views: &[&AddonView], next: Option<String>) -> Self {
-        Self { summary, addons: views.iter().map(|view| AddonRow::new(view)).collect(), next }
+    pub(crate) fn new(
+        summary: AddonSummary,
+        folder: Option<&Problem>,
+        views: &[&AddonView],
+        next: Option<String>,
+    ) -> Self {
+        let addons = views.iter().map(|view| AddonRow::new(view)).collect();
+        Self { summary, folder_problem: folder.map(AddonProblem::new), addons, next }
     }
 }
 

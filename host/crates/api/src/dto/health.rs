@@ -2,7 +2,7 @@
 
 use super::current::addon_of;
 use super::{rfc3339, seconds};
-use lowtide_addons::{AddonState, AddonView};
+use lowtide_addons::{AddonState, AddonView, Problem};
 use lowtide_app::About;
 use lowtide_core::report::{CollectorReport, CollectorStatus};
 use lowtide_core::state::HostState;
@@ -70,13 +70,14 @@ impl Health {
     }
 
     /// `dropped` is the window's count of samples without room; `addons` are all addons, each with what was wrong with its own
-    /// document.
+    /// document; `folder` is why their folder is not read.
     pub(crate) fn new(
         state: &HostState,
         about: &About,
         now: Now,
         dropped: u64,
         addons: &[(AddonView, Option<String>)],
+        folder: Option<&Problem>,
     ) -> Self {
         let snapshot = &state.snapshot;
         let mut checks = vec![tick(state, now), window(dropped)];
@@ -84,6 +85,11 @@ impl Health {
         checks.extend(built_in.map(|report| {
             let (status, detail) = collector(report);
             Check { name: format!("collector.{}", report.info.name), status, detail }
+        }));
+        checks.extend(folder.map(|problem| Check {
+            name: "addons_folder".into(),
+            status: Status::Warn,
+            detail: problem.text.clone(),
         }));
         checks.extend(of_addons(state, addons));
         let unwell = checks.iter().filter(|check| check.status > Status::Ok);

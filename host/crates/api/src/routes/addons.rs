@@ -102,13 +102,14 @@ pub(super) async fn get_addons(
     let params = Params::parse(request.uri().query(), &["limit", "after"])?;
     let limit = params.whole("limit", 1..=ADDONS_MAX as u64)?.unwrap_or(ADDONS_MAX as u64);
     let after = params.get("after");
-    let views = shared.addons()?.list();
+    let host = shared.addons()?;
+    let (views, folder) = (host.list(), host.folder_problem());
     let summary = AddonSummary::new(&views, uptime(&shared));
     let mut following = views.iter().filter(|view| after.is_none_or(|after| view.name.as_str() > after));
     let page: Vec<&AddonView> =
         following.by_ref().take(usize::try_from(limit).unwrap_or(ADDONS_MAX)).collect();
     let next = page.last().filter(|_| following.next().is_some()).map(|last| last.name.clone());
-    Ok(hashed(&AddonList::new(summary, &page, next)).respond(request.headers()))
+    Ok(hashed(&AddonList::new(summary, folder.as_ref(), &page, next)).respond(request.headers()))
 }
 
 /// Everything about one addon

@@ -9,6 +9,7 @@ use axum::extract::{Request, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
+use lowtide_addons::AddonHost;
 use lowtide_clock as clock;
 
 /// Whether the daemon is well, with reasons
@@ -32,8 +33,10 @@ pub(super) async fn get_health(
 fn health(shared: &Shared) -> Result<Health, Box<Problem>> {
     let state = shared.app.state().ok_or_else(Problem::not_ready)?;
     let dropped = shared.app.with_window(lowtide_core::window::Window::dropped_samples);
-    let addons = shared.app.addons().map(super::addons::with_complaints).unwrap_or_default();
-    Ok(Health::new(&state, shared.app.about(), clock::now(), dropped, &addons))
+    let host = shared.app.addons();
+    let addons = host.map(super::addons::with_complaints).unwrap_or_default();
+    let folder = host.and_then(AddonHost::folder_problem);
+    Ok(Health::new(&state, shared.app.about(), clock::now(), dropped, &addons, folder.as_ref()))
 }
 
 /// Whether the process answers

@@ -18,13 +18,7 @@ use rustls::{ClientConfig, RootCertStore};
 use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::OnceCell;
-
-/// How long a connection that nobody uses is kept, and how many for each server: an addon makes one request at a time.
-const IDLE: Duration = Duration::from_secs(30);
-/// See [`IDLE`].
-const IDLE_CONNECTIONS: usize = 1;
 
 /// Reads the certificates that are trusted. It may block.
 pub(super) type Roots = Arc<dyn Fn() -> RootCertStore + Send + Sync>;
@@ -77,8 +71,8 @@ impl Clients {
 
 fn client<C: Connect + Clone>(connector: C) -> Client<C, Full<Bytes>> {
     Client::builder(TokioExecutor::new())
-        .pool_idle_timeout(IDLE)
-        .pool_max_idle_per_host(IDLE_CONNECTIONS)
+        .pool_idle_timeout(limits::HTTP_IDLE)
+        .pool_max_idle_per_host(limits::HTTP_IDLE_CONNECTIONS)
         .pool_timer(TokioTimer::new())
         .http1_max_headers(limits::HTTP_HEADERS_MAX)
         // Room for the line of status besides; what is kept is counted exactly when it is there.
