@@ -25,7 +25,7 @@ pub(crate) struct Server {
     child: Child,
     address: SocketAddr,
     // Removed when the handle is dropped.
-    _folder: Option<TempDir>,
+    folder: Option<TempDir>,
 }
 
 /// What a process uses, since its start.
@@ -55,7 +55,17 @@ impl Server {
 
     /// The same with a folder of addons.
     pub(crate) fn daemon_with_addons(addons: &Path) -> Result<Self> {
-        let folder = tempfile::tempdir()?;
+        Self::daemon_in(tempfile::tempdir()?, addons)
+    }
+
+    /// Stops a daemon with a folder of addons and starts it again in the same data folder.
+    pub(crate) fn restarted(mut self, addons: &Path) -> Result<Self> {
+        let folder = self.folder.take().context("not a daemon")?;
+        drop(self);
+        Self::daemon_in(folder, addons)
+    }
+
+    fn daemon_in(folder: TempDir, addons: &Path) -> Result<Self> {
         let config = folder.path().join("config.toml");
         fs::write(&config, "")?;
         let mut command = Command::new(daemon_program()?);
@@ -68,7 +78,7 @@ impl Server {
             }
         }
         let mut daemon = Self::announced(command)?;
-        daemon._folder = Some(folder);
+        daemon.folder = Some(folder);
         daemon.wait_until_ready("/readyz")?;
         Ok(daemon)
     }
@@ -86,7 +96,7 @@ impl Server {
         BufReader::new(child.stdout.take().context("no output")?).read_line(&mut line)?;
         let address = line.trim().rsplit("http://").next().and_then(|text| text.parse().ok());
         match address {
-            Some(address) => Ok(Self { child, address, _folder: None }),
+            Some(address) => Ok(Self { child, address, folder: None }),
             None => {
                 let _ = child.kill();
                 let status = child.wait()?;
@@ -100,7 +110,7 @@ impl Server {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let shown = command.get_program().to_string_lossy().into_owned();
         let child = command.spawn().with_context(|| format!("start {shown}"))?;
-        Ok(Self { child, address, _folder: None })
+        Ok(Self { child, address, folder: None })
     }
 
     pub(crate) fn wait_until_ready(&self, path: &str) -> Result<()> {

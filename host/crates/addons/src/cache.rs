@@ -75,7 +75,7 @@ impl Cache {
     /// removed, so that it is compiled again.
     #[must_use]
     pub fn load(&self, wasm: blake3::Hash) -> Option<(Component, Inspection)> {
-        let name = EntryName::new(wasm, &self.engine);
+        let name = EntryName::new(wasm);
         let code = match self.folder.read(&name) {
             Found::Nothing => {
                 self.counters.misses.fetch_add(1, Ordering::Relaxed);
@@ -115,7 +115,7 @@ impl Cache {
     ///
     /// If it cannot be written.
     fn store(&self, wasm: blake3::Hash, code: &Trusted) -> Result<(), CacheError> {
-        let name = EntryName::new(wasm, &self.engine);
+        let name = EntryName::new(wasm);
         self.folder.write(&name, code)?;
         self.counters.stored.fetch_add(1, Ordering::Relaxed);
         let evicted = self.folder.evict(&name)?;
@@ -147,17 +147,21 @@ impl Cache {
         self.folder.remove(name);
     }
 
-    #[expect(
-        unsafe_code,
-        reason = "wasmtime cannot check compiled code; `Trusted` is proof of where it comes from"
-    )]
     fn deserialize(&self, code: &Trusted) -> Result<Component, wasmtime::Error> {
         self.counters.deserialized.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the bytes must be what `Engine::precompile_component` made. A `Trusted` is made in two places only: from the
-        // answer of the compile child, and from a file whose keyed hash over its name and these very bytes in memory was right.
-        // The key is known to this user alone, and the name holds the engine's configuration and version.
-        unsafe { Component::deserialize(&self.engine, code.bytes()) }
+        deserialize(&self.engine, code)
     }
+}
+
+#[expect(
+    unsafe_code,
+    reason = "wasmtime cannot check compiled code; `Trusted` is proof of where it comes from"
+)]
+fn deserialize(engine: &Engine, code: &Trusted) -> Result<Component, wasmtime::Error> {
+    // SAFETY: the bytes must be what `Engine::precompile_component` made. A `Trusted` is made in two places only: from the answer of the
+    // compile child, and from a file whose keyed hash over its name and these very bytes in memory was right. The key is known to this
+    // user alone, and wasmtime itself refuses code of another version, another processor or other settings.
+    unsafe { Component::deserialize(engine, code.bytes()) }
 }
 
 /// Why there is no component.

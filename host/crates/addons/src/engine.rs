@@ -1,6 +1,7 @@
 //! The one configuration of wasmtime, and the thread that lets running guests be looked at.
 //!
-//! The compile child and the daemon both take their engine from here: what one compiles the other can load. It starts no guest and
+//! The compile child and the daemon both take their engine from here: what one compiles the other can load, and the daemon's own cannot
+//! compile at all. It starts no guest and
 //! decides nothing about one; it must not tick while no guest runs. Called by `compile`, `cache` and whoever runs guests.
 
 use crate::limits;
@@ -43,9 +44,9 @@ const FEATURES_OFF: [WasmFeatures; 20] = [
     WasmFeatures::CM_MAP,
 ];
 
-/// The configuration of every engine here. Guests are stopped by epochs, so code compiled without them must never be loaded.
-#[must_use]
-pub fn config() -> Config {
+/// What the engines that compile and those that run have in common. Guests are stopped by epochs, so code compiled without them must never
+/// be loaded.
+fn config() -> Config {
     let mut config = Config::new();
     for feature in FEATURES_OFF {
         config.wasm_features(feature, false);
@@ -60,20 +61,36 @@ pub fn config() -> Config {
         .memory_init_cow(true)
         .max_wasm_stack(limits::STACK_BYTES)
         .async_stack_size(limits::FIBER_STACK_BYTES)
-        .cranelift_opt_level(OptLevel::Speed)
         // A trap names the guest's functions without either, and a small Rust guest compiles to 330 KB instead of 388 KB.
         .generate_address_map(false)
         .native_unwind_info(false);
     config
 }
 
-/// An engine with this configuration. The daemon has one; the compile child makes its own.
+/// The daemon's engine: it runs what was compiled and has no compiler.
 ///
 /// # Errors
 ///
 /// If this machine cannot run what the configuration asks for.
-pub fn engine() -> Result<Engine, wasmtime::Error> {
-    Engine::new(&config())
+pub fn running() -> Result<Engine, wasmtime::Error> {
+    Engine::new(config().enable_compiler(false))
+}
+
+/// The compile child's configuration.
+#[must_use]
+pub fn compiling_config() -> Config {
+    let mut config = config();
+    config.cranelift_opt_level(OptLevel::Speed);
+    config
+}
+
+/// The compile child's engine.
+///
+/// # Errors
+///
+/// If there is no compiler for this machine.
+pub fn compiling() -> Result<Engine, wasmtime::Error> {
+    Engine::new(&compiling_config())
 }
 
 /// What the thread does next.
@@ -354,7 +371,7 @@ mod tests {
 
     #[test]
     fn a_guest_without_end_is_stopped() {
-        let engine = engine().unwrap();
+        let engine = compiling().unwrap();
         let ticker = Ticker::start(engine.clone()).unwrap();
         let spin = wat::parse_str("(module (func (export \"spin\") (loop (br 0))))").unwrap();
         let module = Module::new(&engine, spin).unwrap();
@@ -377,7 +394,7 @@ mod tests {
 
     #[test]
     fn a_trap_names_the_functions_of_the_guest() {
-        let engine = engine().unwrap();
+        let engine = compiling().unwrap();
         let component = Component::new(&engine, wat::parse_str(TRAPPING).unwrap()).unwrap();
         let mut store = Store::new(&engine, ());
         store.set_epoch_deadline(1);
@@ -390,8 +407,15 @@ mod tests {
     }
 
     #[test]
+    fn the_engine_that_runs_guests_compiles_none() {
+        let engine = running().unwrap();
+        assert!(engine.precompile_module(&wat::parse_str("(module)").unwrap()).is_err());
+        assert!(Component::new(&engine, wat::parse_str("(component)").unwrap()).is_err());
+    }
+
+    #[test]
     fn what_no_guest_needs_is_refused() {
-        let engine = engine().unwrap();
+        let engine = compiling().unwrap();
         for (feature, module) in [
             ("threads", "(module (memory 1 1 shared))"),
             ("memory64", "(module (memory i64 1))"),
@@ -420,7 +444,7 @@ mod tests {
 
     #[test]
     fn what_toolchains_produce_is_taken() {
-        let engine = engine().unwrap();
+        let engine = compiling().unwrap();
         for (feature, module) in [
             ("SIMD", "(module (func (result v128) (v128.const i64x2 0 0)))"),
             (

@@ -10,9 +10,10 @@ use crate::caps::kv::KvDesk;
 use crate::caps::kv::tests::InMemory;
 use crate::caps::log::LogBuffer;
 use crate::caps::rate::TokenBucket;
+use crate::engine;
 use crate::guest::{Abilities, Shared};
 use crate::id::AddonId;
-use crate::inspect;
+use crate::inspect::{self, Inspection};
 use crate::instance::{Machine, Template};
 use crate::limits;
 use crate::manifest::Manifest;
@@ -70,6 +71,8 @@ enum Outcome {
 /// Takes addons from bytes to their end.
 struct Ground {
     machine: Machine,
+    /// Compiles as the child does.
+    compiler: wasmtime::Engine,
     runtime: tokio::runtime::Runtime,
     outcomes: BTreeMap<Outcome, u64>,
     /// How often each kind of fault ended an addon.
@@ -80,10 +83,15 @@ impl Ground {
     fn new() -> Self {
         Self {
             machine: Machine::new().unwrap(),
+            compiler: engine::compiling().unwrap(),
             runtime: tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap(),
             outcomes: BTreeMap::new(),
             faults: RefCell::default(),
         }
+    }
+
+    fn compiled(&self, wasm: &[u8], inspection: &Arc<Inspection>) -> wasmtime::Result<LoadedComponent> {
+        LoadedComponent::compiled_here(&self.machine.engine, &self.compiler, wasm, inspection)
     }
 
     fn count(&self, outcome: Outcome) -> u64 {
@@ -104,7 +112,8 @@ impl Ground {
             }
         };
         // The inspection knows what the engine takes: what passes it compiles.
-        let component = LoadedComponent::compiled_here(&self.machine.engine, wasm, &inspection)
+        let component = self
+            .compiled(wasm, &inspection)
             .unwrap_or_else(|error| panic!("{what} passes the inspection and is not compiled: {error:#}"));
         let digest = component.digest();
         let Ok(template) = Template::new(&self.machine, component) else {
@@ -316,7 +325,7 @@ fn fuzz_components_of_wasm_smith() {
         let wasm = component.to_bytes();
         ground.take(&wasm, &format!("component {seed}"));
         // What the inspection refuses for its names never comes to the compiler in a daemon; here it does.
-        let _ = LoadedComponent::compiled_here(&ground.machine.engine, &wasm, &Arc::default());
+        let _ = ground.compiled(&wasm, &Arc::default());
     }
     println!("{:?} {:?}", ground.outcomes, ground.faults);
     assert!(ground.count(Outcome::Inspected) > 0);
@@ -332,11 +341,7 @@ fn fuzz_guests_of_wasm_smith() {
         ground.take(&guest, &format!("guest {seed}"));
     }
     println!("{:?} {:?}", ground.outcomes, ground.faults);
-    assert!(
-        ground.count(Outcome::Faulted) > 0 && ground.count(Outcome::Answered) > 0,
-        "{:?}",
-        ground.outcomes
-    );
+    assert!(ground.faults.borrow().len() >= 3, "too much alike: {:?}", ground.faults);
     assert_eq!(ground.count(Outcome::Linked), 0, "they fit the contract by construction");
 }
 

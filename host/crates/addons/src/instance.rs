@@ -40,7 +40,7 @@ pub enum MachineError {
 
 impl Machine {
     pub(crate) fn new() -> Result<Self, MachineError> {
-        let engine = engine::engine().map_err(MachineError::Engine)?;
+        let engine = engine::running().map_err(MachineError::Engine)?;
         let mut linker = Linker::new(&engine);
         wasmtime_wasi::p2::add_to_linker_async(&mut linker).map_err(MachineError::Engine)?;
         v0_1::add_to_linker(&mut linker).map_err(MachineError::Engine)?;

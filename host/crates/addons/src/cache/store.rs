@@ -13,7 +13,6 @@ use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use wasmtime::Engine;
 
 const KEY: &str = "key";
 const KEY_BYTES: usize = blake3::KEY_LEN;
@@ -136,32 +135,16 @@ impl Trusted {
 pub(super) struct EntryName(String);
 
 impl EntryName {
-    /// For the component with this hash and the code of this engine.
-    pub(super) fn new(wasm: blake3::Hash, engine: &Engine) -> Self {
-        let mut hasher = NameHasher(blake3::Hasher::new());
-        hasher.0.update(wasm.as_bytes());
-        hasher.0.update(concat!(env!("CARGO_PKG_VERSION"), "\0").as_bytes());
-        // The version of wasmtime, the target with its CPU features, and every setting that changes code.
-        std::hash::Hash::hash(&engine.precompile_compatibility_hash(), &mut hasher);
-        Self(hasher.0.finalize().to_hex().to_string())
+    /// For the component with this hash, as this version of the program compiles it. wasmtime refuses code of another version of itself,
+    /// for another processor or of other settings; then it is compiled again.
+    pub(super) fn new(wasm: blake3::Hash) -> Self {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(wasm.as_bytes()).update(env!("CARGO_PKG_VERSION").as_bytes());
+        Self(hasher.finalize().to_hex().to_string())
     }
 
     pub(super) fn as_str(&self) -> &str {
         &self.0
-    }
-}
-
-/// Lets `std::hash::Hash` feed a hash of full length.
-struct NameHasher(blake3::Hasher);
-
-impl std::hash::Hasher for NameHasher {
-    fn write(&mut self, bytes: &[u8]) {
-        self.0.update(bytes);
-    }
-
-    /// Not used: the name needs all bytes of the hash.
-    fn finish(&self) -> u64 {
-        0
     }
 }
 

@@ -20,10 +20,10 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let cache = Cache::open(&folder.path().join("cache"), engine::engine().unwrap()).unwrap();
+        let cache = Cache::open(&folder.path().join("cache"), engine::running().unwrap()).unwrap();
         let digest = blake3::hash(b"one");
-        cache.store(digest, &code(&cache, 1)).unwrap();
-        let name = EntryName::new(digest, cache.engine());
+        cache.store(digest, &code(1)).unwrap();
+        let name = EntryName::new(digest);
         let file = folder.path().join("cache").join(name.as_str());
         Self { folder, cache, digest, file }
     }
@@ -59,17 +59,22 @@ impl LoadedComponent {
     /// Compiled in this process, for tests that need thousands.
     pub(crate) fn compiled_here(
         engine: &Engine,
+        compiler: &Engine,
         wasm: &[u8],
         inspection: &Arc<Inspection>,
     ) -> wasmtime::Result<Self> {
-        let component = Component::new(engine, wasm)?;
+        let code = Trusted::from_compiler(compiler.precompile_component(wasm)?, &[]);
+        let component = deserialize(engine, &code)?;
         let inspection = Arc::clone(inspection);
         Ok(Self { shared: Arc::new(Shared { component, inspection, digest: blake3::hash(wasm) }) })
     }
 }
 
-fn code(cache: &Cache, number: u32) -> Trusted {
-    Trusted::from_compiler(cache.engine().precompile_component(&small(number)).unwrap(), &note())
+fn code(number: u32) -> Trusted {
+    Trusted::from_compiler(
+        engine::compiling().unwrap().precompile_component(&small(number)).unwrap(),
+        &note(),
+    )
 }
 
 fn mode(path: &Path) -> u32 {
@@ -102,7 +107,7 @@ fn what_is_stored_loads_and_nobody_else_can_read_or_write_it() {
     assert_eq!(mode(&bench.path().join("key")), 0o600);
     assert_eq!(fs::read(bench.path().join("key")).unwrap().len(), 32);
 
-    let again = Cache::open(&bench.path(), engine::engine().unwrap()).unwrap();
+    let again = Cache::open(&bench.path(), engine::running().unwrap()).unwrap();
     assert!(again.load(bench.digest).is_some(), "after a restart");
 }
 
@@ -146,7 +151,7 @@ fn no_truncated_or_lengthened_file_reaches_wasmtime() {
 fn code_from_elsewhere_never_reaches_wasmtime() {
     let bench = Bench::new();
     let whole = fs::read(&bench.file).unwrap();
-    let foreign = bench.cache.engine().precompile_component(&small(2)).unwrap();
+    let foreign = engine::compiling().unwrap().precompile_component(&small(2)).unwrap();
     let with_header = [b"LOWTIDE2".as_slice(), &[0; 32], &foreign].concat();
     let plain_hash = [b"LOWTIDE2".as_slice(), blake3::hash(&foreign).as_bytes(), &foreign].concat();
     for (what, bytes) in
@@ -161,8 +166,8 @@ fn code_from_elsewhere_never_reaches_wasmtime() {
     assert!(bench.is_rejected(), "made with another key, for the same component");
 
     let two = blake3::hash(b"two");
-    bench.cache.store(two, &code(&bench.cache, 2)).unwrap();
-    let name = EntryName::new(two, bench.cache.engine());
+    bench.cache.store(two, &code(2)).unwrap();
+    let name = EntryName::new(two);
     fs::rename(bench.path().join(name.as_str()), &bench.file).unwrap();
     assert!(bench.is_rejected(), "ours, but of another component");
 
@@ -202,17 +207,17 @@ fn a_file_of_another_user_is_removed() {
     std::os::unix::fs::chown(&bench.file, Some(65_534), None).unwrap();
     assert!(bench.is_rejected());
     std::os::unix::fs::chown(bench.path().join("key"), Some(65_534), None).unwrap();
-    let error = Cache::open(&bench.path(), engine::engine().unwrap()).unwrap_err();
+    let error = Cache::open(&bench.path(), engine::running().unwrap()).unwrap_err();
     assert_eq!(error.code(), "cache_key_owner");
     std::os::unix::fs::chown(bench.path(), Some(65_534), None).unwrap();
-    let error = Cache::open(&bench.path(), engine::engine().unwrap()).unwrap_err();
+    let error = Cache::open(&bench.path(), engine::running().unwrap()).unwrap_err();
     assert_eq!(error.code(), "cache_folder_owner");
 }
 
 #[test]
 fn a_folder_or_key_that_others_reach_is_refused() {
     let bench = Bench::new();
-    let open = || Cache::open(&bench.path(), engine::engine().unwrap());
+    let open = || Cache::open(&bench.path(), engine::running().unwrap());
     for wrong in [0o770, 0o720, 0o702, 0o755, 0o701] {
         set_mode(&bench.path(), wrong);
         let error = open().unwrap_err();
@@ -236,7 +241,7 @@ fn links_in_place_of_the_folder_or_the_key_are_refused() {
     let bench = Bench::new();
     let link = bench.folder.path().join("link");
     symlink(bench.path(), &link).unwrap();
-    let engine = engine::engine().unwrap();
+    let engine = engine::running().unwrap();
     assert_eq!(Cache::open(&link, engine.clone()).unwrap_err().code(), "cache_not_a_folder");
     let file = bench.folder.path().join("file");
     fs::write(&file, "").unwrap();
@@ -261,7 +266,7 @@ fn a_lost_or_torn_key_makes_everything_be_compiled_again() {
             fs::write(&key, text).unwrap();
             set_mode(&key, 0o600);
         }
-        let cache = Cache::open(&bench.path(), engine::engine().unwrap()).unwrap();
+        let cache = Cache::open(&bench.path(), engine::running().unwrap()).unwrap();
         assert!(cache.load(bench.digest).is_none());
         assert_eq!((cache.stats().rejected, cache.stats().deserialized), (1, 0));
         assert_eq!((fs::read(&key).unwrap().len(), mode(&key)), (32, 0o600));
@@ -269,21 +274,9 @@ fn a_lost_or_torn_key_makes_everything_be_compiled_again() {
 }
 
 #[test]
-fn another_configuration_has_other_files() {
-    let bench = Bench::new();
-    let mut config = engine::config();
-    config.epoch_interruption(false);
-    let other = EntryName::new(bench.digest, &Engine::new(&config).unwrap());
-    let ours = EntryName::new(bench.digest, bench.cache.engine());
-    let again = EntryName::new(bench.digest, &engine::engine().unwrap());
-    assert_ne!(other.as_str(), ours.as_str());
-    assert_eq!(again.as_str(), ours.as_str());
-}
-
-#[test]
 fn code_of_another_configuration_under_our_name_is_refused_by_wasmtime() {
     let bench = Bench::new();
-    let mut config = engine::config();
+    let mut config = engine::compiling_config();
     config.epoch_interruption(false);
     let code = Engine::new(&config).unwrap().precompile_component(&small(1)).unwrap();
     bench.cache.store(bench.digest, &Trusted::from_compiler(code, &note())).unwrap();
@@ -297,8 +290,8 @@ fn the_longest_unused_go_first_and_half_written_ones_at_the_start() {
     let bench = Bench::new();
     let size = fs::metadata(&bench.file).unwrap().len();
     let folder = Folder::open_with(&bench.path(), 3 * size).unwrap();
-    let names: Vec<_> = (0..4_u8).map(|n| EntryName::new(blake3::hash(&[n]), bench.cache.engine())).collect();
-    let code = code(&bench.cache, 1);
+    let names: Vec<_> = (0..4_u8).map(|n| EntryName::new(blake3::hash(&[n]))).collect();
+    let code = code(1);
     let path = |at: usize| bench.path().join(names[at].as_str());
     let used = |path: &Path, tv_sec| {
         let time = Timespec { tv_sec, tv_nsec: 0 };
@@ -332,13 +325,13 @@ fn a_folder_that_is_gone_costs_a_compilation_and_no_more() {
     let bench = Bench::new();
     fs::remove_dir_all(bench.path()).unwrap();
     assert!(!bench.loads());
-    let error = bench.cache.store(bench.digest, &code(&bench.cache, 1)).unwrap_err();
+    let error = bench.cache.store(bench.digest, &code(1)).unwrap_err();
     assert_eq!(error.code(), "cache_io");
-    assert!(bench.cache.adopt(bench.digest, &code(&bench.cache, 1)).is_ok());
+    assert!(bench.cache.adopt(bench.digest, &code(1)).is_ok());
 }
 
 fn loader(folder: &Path) -> Loader {
-    Loader::new(Cache::open(folder, engine::engine().unwrap()).unwrap(), Compiler::new(command("default")))
+    Loader::new(Cache::open(folder, engine::running().unwrap()).unwrap(), Compiler::new(command("default")))
 }
 
 /// As a load does it.
@@ -401,12 +394,12 @@ fn those_that_start_at_once_have_one_key() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("cache");
         let caches: Vec<Cache> = std::thread::scope(|scope| {
-            let start = || Cache::open(&path, engine::engine().unwrap()).unwrap();
+            let start = || Cache::open(&path, engine::running().unwrap()).unwrap();
             let threads: Vec<_> = (0..4).map(|_| scope.spawn(start)).collect();
             threads.into_iter().map(|thread| thread.join().unwrap()).collect()
         });
         let digest = blake3::hash(b"one");
-        caches[0].store(digest, &code(&caches[0], 1)).unwrap();
+        caches[0].store(digest, &code(1)).unwrap();
         assert!(caches.iter().all(|cache| cache.load(digest).is_some()), "a key of its own");
     }
 }

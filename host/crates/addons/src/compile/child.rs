@@ -79,7 +79,7 @@ fn compile() -> Result<(), Failure> {
     if wasm.len() > bytes_max {
         return Err(Failure::new(EXIT_INVALID, format!("it has more than {bytes_max} bytes")));
     }
-    let engine = engine::engine().map_err(|error| Failure::new(EXIT_LIMITS, format!("{error:#}")))?;
+    let engine = engine::compiling().map_err(|error| Failure::new(EXIT_LIMITS, format!("{error:#}")))?;
     let code = engine
         .precompile_component(&wasm)
         .map_err(|error| Failure::new(EXIT_INVALID, format!("{error:#}")))?;

@@ -73,7 +73,7 @@ fn large() -> Vec<u8> {
 fn a_component_compiles_and_loads() {
     let wasm = small(7);
     let code = compile(command("default"), &wasm).unwrap();
-    assert_eq!(code, crate::engine::engine().unwrap().precompile_component(&wasm).unwrap());
+    assert_eq!(code, crate::engine::compiling().unwrap().precompile_component(&wasm).unwrap());
 }
 
 #[test]
@@ -93,7 +93,7 @@ fn what_is_no_component_is_refused_with_wasmtimes_words() {
 #[test]
 fn every_truncation_is_an_answer_and_not_a_crash() {
     // In this process: a child for each would take a minute. A panic fails the test.
-    let engine = crate::engine::engine().unwrap();
+    let engine = crate::engine::compiling().unwrap();
     let whole = small(1);
     for length in 9..whole.len() {
         let _ = engine.precompile_component(&whole[..length]);
