@@ -6,6 +6,7 @@ mod folder;
 mod frozen;
 mod guests;
 mod live;
+mod orders;
 mod stage;
 
 use crate::daemon::{Daemon, Launch, eventually};

@@ -378,7 +378,7 @@ pub(crate) fn cache() -> PathBuf {
     let folder = built().join("cache");
     let lock = File::create(built().join("cache.lock")).unwrap();
     lock.lock().unwrap();
-    drop(Cache::open(&folder, engine::engine().unwrap()).unwrap());
+    drop(Cache::open(&folder, engine::running().unwrap()).unwrap());
     folder
 }
 

@@ -2,15 +2,17 @@
 //! collector's report, as presence and as a view. It survives instances, crashes and replacements.
 
 use crate::answers::{Failure, Health, JobDescription, PresenceSignal};
+use crate::capabilities::Capabilities;
 use crate::caps::log::clean;
+use crate::grants;
 use crate::guest::Shared;
-use crate::inspect::Inspection;
+use crate::inspect::{Export, Inspection};
 use crate::limits;
 use crate::manifest::Manifest;
 use crate::status::{AddonState, AddonView, Happening, HealthView, Problem, StatsView};
 use lowtide_core::limits::{ERROR_TEXT_BYTES_MAX, STALE_AFTER_INTERVALS};
 use lowtide_core::quiet::Presence;
-use lowtide_core::report::{CollectorInfo, CollectorReport, CollectorStatus, Samples};
+use lowtide_core::report::{ADDON_GROUP, CollectorInfo, CollectorReport, CollectorStatus, Samples};
 use lowtide_core::units::{MonoTime, Now, WallTime};
 use std::borrow::Cow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -42,6 +44,8 @@ struct Told {
 
 #[derive(Debug)]
 struct Collecting {
+    /// Made for a collector, and not for what is recorded between calls.
+    collects: bool,
     info: Arc<CollectorInfo>,
     status: CollectorStatus,
     status_since: WallTime,
@@ -59,6 +63,7 @@ struct Collecting {
 struct Board {
     state: AddonState,
     state_since: WallTime,
+    leaving: bool,
     problem: Option<Problem>,
     pending: Option<Problem>,
     retry_at: Option<WallTime>,
@@ -72,6 +77,9 @@ struct Board {
     health: Option<HealthView>,
     jobs: Vec<JobDescription>,
 }
+
+/// Why an addon was started again when its new file did not start.
+pub(crate) const ROLLED_BACK: &str = "rolled_back";
 
 /// Where state changes are told.
 pub(crate) type Tell = Arc<dyn Fn(Happening) + Send + Sync>;
@@ -88,6 +96,7 @@ impl Addon {
         let board = Board {
             state: AddonState::Loading,
             state_since: now.wall,
+            leaving: false,
             problem: None,
             pending: None,
             retry_at: None,
@@ -181,38 +190,87 @@ impl Addon {
             let mut board = self.board();
             board.loaded_at.get_or_insert(now.wall);
             board.started = Some(now);
-            board.pending = None;
+            // The one that goes on because the new file does not start keeps saying so.
+            if replaced != Some(ROLLED_BACK) {
+                board.pending = None;
+            }
             board.identity = Some(identity);
         }
         if let Some(why) = replaced {
             tracing::info!(addon = self.shared.id.as_str(), why, version, "addon replaced");
             (self.tell)(Happening::Replaced { addon: self.shared.id.clone(), why, version });
         }
-        self.set_state(now, AddonState::Running, None, None);
+        self.task_state(now, AddonState::Running, None, None);
     }
 
-    /// What is known of a component before it runs.
+    /// The same as [`set_state`](Self::set_state), by its task.
+    pub(crate) fn task_state(
+        &self,
+        now: Now,
+        state: AddonState,
+        problem: Option<Problem>,
+        retry_at: Option<MonoTime>,
+    ) {
+        if !self.board().leaving {
+            self.set_state(now, state, problem, retry_at);
+        }
+    }
+
+    /// What is known of a component before it runs. One that tells who is present and has not been asked counts as unknown from here on.
     pub(crate) fn identify(&self, identity: Identity) {
-        self.board().identity = Some(identity);
+        let mut board = self.board();
+        if identity.inspection.exports.contains(&Export::Presence) {
+            board.presence.get_or_insert_default();
+        }
+        board.identity = Some(identity);
     }
 
-    /// What the new instance has: a collector with this help or none, presence or none, jobs. `interval` is that of its
-    /// collections, or of its most frequent calls.
+    /// True when what it is made of asks for more than these grants.
+    pub(crate) fn is_beyond(&self, grants: &Capabilities) -> bool {
+        let board = self.board();
+        board.identity.as_ref().is_some_and(|identity| {
+            let id = &self.shared.id;
+            grants::ungranted(id, &identity.inspection, &identity.manifest.asks, grants).is_err()
+        })
+    }
+
+    /// Its task has been told to end, or that is over. Until it is, what the task says of its state is no longer news.
+    pub(crate) fn set_leaving(&self, leaving: bool) {
+        self.board().leaving = leaving;
+    }
+
+    /// What the new instance has: a collector with this help or none, its other exports, jobs. What an earlier one said by an export that
+    /// this one does not have no longer holds. `interval` is that of its collections, or of its most frequent calls.
     pub(crate) fn set_up(
         &self,
         now: Now,
         collector: Option<String>,
         interval: Duration,
-        presence: bool,
+        has: impl Fn(Export) -> bool,
         jobs: Vec<JobDescription>,
     ) {
-        let metrics = self.shared.recorder().metrics();
+        let collects = collector.is_some();
+        let metrics = {
+            let mut recorder = self.shared.recorder();
+            if !collects {
+                recorder.clear_collected();
+            }
+            recorder.metrics()
+        };
         let mut board = self.board();
         board.jobs = jobs;
-        board.presence = presence.then(|| board.presence.take().unwrap_or_default());
-        let collects = collector.is_some();
+        board.presence = has(Export::Presence).then(|| board.presence.take().unwrap_or_default());
+        if !has(Export::CustomStats) {
+            (board.stats, board.stats_failed) = (None, None);
+        }
+        if !has(Export::Health) {
+            board.health = None;
+        }
+        if board.collecting.as_ref().is_some_and(|collecting| collecting.collects != collects) {
+            board.collecting = None;
+        }
         let help = collector.unwrap_or_else(|| "What this addon records.".to_owned());
-        let name = format!("addon.{}", self.shared.id);
+        let name = format!("{ADDON_GROUP}{}", self.shared.id);
         let info = Arc::new(CollectorInfo {
             name: name.clone().into(),
             group: name.into(),
@@ -227,6 +285,7 @@ impl Addon {
             // Without a collector there is a report only once something was recorded; see `publish`.
             None => {
                 board.collecting = Some(Collecting {
+                    collects: false,
                     status: CollectorStatus::Absent,
                     ..Collecting::new(info, interval, now.wall)
                 })
@@ -335,7 +394,9 @@ impl Addon {
                         now.mono.plus(lasts),
                     )
                 };
-                told.signals = signals.into_iter().take(limits::PRESENCE_MAX).map(signal).collect();
+                told.signals = signals.into_iter().map(signal).collect();
+                told.signals.sort_by(|(_, one, _), (_, other, _)| other.total_cmp(one));
+                told.signals.truncate(limits::PRESENCE_MAX);
                 told.failed = None;
             }
             Err(Failure::Absent(_)) => (told.signals, told.failed) = (Vec::new(), None),
@@ -511,6 +572,7 @@ fn log_change(addon: &str, state: AddonState, problem: Option<&Problem>) {
 impl Collecting {
     fn new(info: Arc<CollectorInfo>, interval: Duration, since: WallTime) -> Self {
         Self {
+            collects: true,
             info,
             status: CollectorStatus::Pending,
             status_since: since,
@@ -554,5 +616,86 @@ impl Collecting {
             failures: self.failures,
             overruns: 0,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::caps::blocking::Blocking;
+    use crate::caps::log::LogBuffer;
+    use crate::caps::rate::TokenBucket;
+    use crate::id::AddonId;
+    use crate::meter::Meter;
+    use crate::recorder::{Names, Recorder};
+
+    fn addon() -> Addon {
+        let (id, meter) = (AddonId::new("one").unwrap(), Arc::new(Meter::default()));
+        let shared = Shared {
+            recorder: Mutex::new(Recorder::new(id.clone(), Arc::new(Names::default()), Arc::clone(&meter))),
+            meter,
+            id,
+            log: Mutex::new(LogBuffer::new()),
+            blocking: Blocking::default(),
+            events: Mutex::new(TokenBucket::new(1, 1)),
+            publish: Arc::new(|_| {}),
+            state: tokio::sync::watch::channel(None).1,
+        };
+        Addon::new(Arc::new(shared), Arc::new(|_| {}), Now::default())
+    }
+
+    fn identity(exports: &[Export]) -> Identity {
+        let manifest = Manifest {
+            id: AddonId::new("one").unwrap(),
+            version: None,
+            description: None,
+            asks: Capabilities::default(),
+            memory_bytes: None,
+            interval: None,
+        };
+        let exports = exports.iter().copied().collect();
+        Identity {
+            manifest: Arc::new(manifest),
+            inspection: Arc::new(Inspection { exports, ..Inspection::default() }),
+            component_bytes: 0,
+            digest: blake3::hash(b""),
+            memory_bytes: 0,
+        }
+    }
+
+    #[test]
+    fn who_would_tell_who_is_there_and_crashes_at_its_start_is_unknown() {
+        let addon = addon();
+        assert!(addon.presence(MonoTime::default()).is_empty());
+        addon.identify(identity(&[Export::Presence]));
+        addon.collector_failed(Now::default(), "it trapped");
+        let present = addon.presence(MonoTime::default());
+        assert!(present.iter().any(|presence| presence.weight > 0.0 && presence.kind.contains("it trapped")));
+        addon.silence();
+        assert!(addon.presence(MonoTime::default()).is_empty(), "switched off");
+        addon.identify(identity(&[Export::Presence]));
+        assert!(!addon.presence(MonoTime::default()).is_empty(), "switched on and not asked yet");
+    }
+
+    #[test]
+    fn what_a_leaving_task_says_of_its_state_is_no_news() {
+        let addon = addon();
+        addon.set_leaving(true);
+        addon.set_state(Now::default(), AddonState::Disabled, None, None);
+        addon.started(Now::default(), identity(&[]), None);
+        assert_eq!(addon.state(), AddonState::Disabled);
+        addon.set_leaving(false);
+        addon.started(Now::default(), identity(&[]), None);
+        assert_eq!(addon.state(), AddonState::Running);
+    }
+
+    #[test]
+    fn the_reason_of_a_rollback_outlives_the_restart_of_the_old_one() {
+        let addon = addon();
+        addon.set_pending(Some(Problem { code: "trap", text: "no".to_owned(), at: WallTime(0) }));
+        addon.started(Now::default(), identity(&[]), Some(ROLLED_BACK));
+        assert!(addon.view(Now::default()).pending.is_some());
+        addon.started(Now::default(), identity(&[]), Some("new_file"));
+        assert!(addon.view(Now::default()).pending.is_none());
     }
 }

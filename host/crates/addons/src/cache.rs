@@ -233,6 +233,12 @@ impl std::fmt::Debug for LoadedComponent {
     }
 }
 
+/// The right to compile, until it is dropped.
+#[derive(Debug)]
+pub struct Turn<'a> {
+    _turn: tokio::sync::MutexGuard<'a, ()>,
+}
+
 /// From bytes to components: from memory, from the folder, or from the compiler.
 #[derive(Debug)]
 pub struct Loader {
@@ -257,7 +263,12 @@ impl Loader {
         &self.cache
     }
 
-    /// The component of these bytes, of which the inspection said this. Only a compilation waits for another; needs a tokio runtime.
+    /// Waits until no other component is being compiled.
+    pub async fn turn(&self) -> Turn<'_> {
+        Turn { _turn: self.turn.lock().await }
+    }
+
+    /// The component of these bytes, of which the inspection said this. Needs a tokio runtime.
     ///
     /// # Errors
     ///
@@ -266,9 +277,9 @@ impl Loader {
         &self,
         wasm: &[u8],
         inspection: &Inspection,
+        _turn: Turn<'_>,
     ) -> Result<LoadedComponent, LoadError> {
         let digest = blake3::hash(wasm);
-        let _turn = self.turn.lock().await;
         if let Some(component) = self.find(digest).await? {
             return Ok(component);
         }

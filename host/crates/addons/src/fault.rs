@@ -59,8 +59,8 @@ pub enum Fault {
         /// Which export.
         call: &'static str,
     },
-    /// Passed more data to the host in one call than it may.
-    #[error("passed more than {} KiB to the host in one call of {call}; send fewer or shorter values", limit_bytes >> 10)]
+    /// Passed more data to the host at once than it may: in one host call, or in one result.
+    #[error("passed more than {} KiB to the host at once in {call}; send fewer or shorter values", limit_bytes >> 10)]
     HostCallBytes {
         /// Which export.
         call: &'static str,

@@ -6,6 +6,7 @@
 use crate::addon::{Addon, Identity};
 use crate::cache::LoadedComponent;
 use crate::capabilities::Capabilities;
+use crate::caps::blocking::Blocking;
 use crate::caps::kv::KvDesk;
 use crate::caps::kv::tests::InMemory;
 use crate::caps::log::LogBuffer;
@@ -179,6 +180,7 @@ fn shared(id: &AddonId) -> Arc<Shared> {
         meter,
         id: id.clone(),
         log: Mutex::new(LogBuffer::new()),
+        blocking: Blocking::default(),
         events: Mutex::new(TokenBucket::new(limits::EVENTS_PER_SECOND, limits::EVENTS_BURST)),
         publish: Arc::new(|_| {}),
         state,

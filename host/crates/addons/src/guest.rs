@@ -1,6 +1,7 @@
 //! What a guest's store holds: its limits, its clock, its sandboxed WASI, and the way to everything that it may import. The adapters in
 //! `wit/` call it; it knows no version of the contract.
 
+use crate::caps::blocking::Blocking;
 use crate::caps::host_data::DataDesk;
 use crate::caps::http::HttpDesk;
 use crate::caps::kv::KvDesk;
@@ -64,6 +65,8 @@ pub(crate) struct Shared {
     // Held for one line, or for a copy of the newest.
     pub(crate) log: Mutex<LogBuffer>,
     pub(crate) events: Mutex<TokenBucket>,
+    /// See [`limits::BLOCKING_PER_ADDON`].
+    pub(crate) blocking: Blocking,
     /// Where events go.
     pub(crate) publish: Arc<dyn Fn(GuestEvent) + Send + Sync>,
     /// What the host knows.

@@ -27,7 +27,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 
 /// What the operator says about one addon.
 #[derive(Clone, Debug, PartialEq)]
@@ -127,10 +127,21 @@ pub(crate) struct Slot {
     pub(crate) addon: Arc<Addon>,
     /// The way to its task and the task itself; `None` while it does not run.
     pub(crate) task: Option<(mpsc::Sender<Message>, JoinHandle<()>)>,
+    /// The load that is under way: it is cut off when a newer one begins or none is wanted any more.
+    pub(crate) loading: Option<AbortHandle>,
     /// The number of the newest load of it, and 0 when none is wanted any more: so a late one is noticed.
     pub(crate) generation: u64,
     /// Its task has been told to end and has not yet.
     pub(crate) leaving: bool,
+}
+
+impl Slot {
+    /// Cuts off a load that is under way, with the compiler if it has come to that.
+    pub(crate) fn stop_loading(&mut self) {
+        if let Some(loading) = self.loading.take() {
+            loading.abort();
+        }
+    }
 }
 
 /// What the handle and the supervisor share.
@@ -188,8 +199,9 @@ impl fmt::Debug for AddonHost {
 /// the others.
 const WORKERS: usize = 2;
 
-/// Threads for what may block: files, the store. A few hung reads must not stop the others.
-const BLOCKING_THREADS_MAX: usize = 16;
+/// Threads for what may block: files, the store, names. An addon may keep [`crate::limits::BLOCKING_PER_ADDON`] of them hanging, so dozens of
+/// addons with dead servers leave some for the others. They are made when they are needed.
+const BLOCKING_THREADS_MAX: usize = 128;
 
 /// Orders waiting for the supervisor.
 const ORDERS_MAX: usize = 64;
@@ -377,8 +389,14 @@ impl AddonHost {
         };
         runtime.block_on(async {
             let (done, answer) = tokio::sync::oneshot::channel();
-            if self.orders.send(supervise::Order::Stop { done }).await.is_ok() {
-                let _ = answer.await;
+            let stopped = async {
+                if self.orders.send(supervise::Order::Stop { done }).await.is_ok() {
+                    let _ = answer.await;
+                }
+            };
+            // Each is cut off in time, and so is whoever waits for them.
+            if tokio::time::timeout(crate::limits::DRAIN * 2, stopped).await.is_err() {
+                tracing::error!("the addons did not end in time");
             }
         });
         runtime.shutdown_timeout(Duration::from_millis(200));

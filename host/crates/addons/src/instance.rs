@@ -116,12 +116,19 @@ pub(crate) struct Instance {
     exports: Exports,
     ticker: Arc<Ticker>,
     wall: Duration,
-    /// Calls answered; the first ones have more time, because interpreters start there.
+    /// Calls answered.
     answered: u32,
+    /// What is left of the time for starting: interpreters use it up in their first calls.
+    start_cpu: Duration,
+    /// The same of running time.
+    start_running: Duration,
 }
 
-/// Calls that may take as long as a start: one of each export.
+/// Calls that may use the time for starting: one of each export.
 const STARTING_CALLS: u32 = 6;
+
+/// An instance is not replaced for its size before so many calls: one that is large from its first call on would be started for each.
+const CALLS_BEFORE_RECYCLING: u32 = 3;
 
 impl Instance {
     /// Makes an instance.
@@ -157,7 +164,16 @@ impl Instance {
         };
         let result = call.finish(begin, &template.ticker).await;
         let exports = call.conclude(&mut store, result)?;
-        Ok(Self { store, exports, ticker: Arc::clone(&template.ticker), wall, answered: 0 })
+        let (cpu, running) = call.clock.taken();
+        Ok(Self {
+            store,
+            exports,
+            ticker: Arc::clone(&template.ticker),
+            wall,
+            answered: 0,
+            start_cpu: limits::START_CPU.saturating_sub(cpu),
+            start_running: limits::START_RUNNING.saturating_sub(running),
+        })
     }
 
     /// Calls an export. After an error the instance must not be used again.
@@ -165,24 +181,32 @@ impl Instance {
     /// # Errors
     /// When the guest traps, is stopped, or breaks the contract.
     pub(crate) async fn call(&mut self, call: Call) -> Result<Answer, Fault> {
-        let starting = self.answered < STARTING_CALLS;
-        let budget = if starting {
-            // It may wait as long as any other call, and for its turn.
-            let wall = self.wall + limits::START_RUNNING;
-            Budget { cpu: limits::START_CPU, running: limits::START_RUNNING, wall }
-        } else {
-            Budget { cpu: limits::CALL_CPU, running: limits::CALL_RUNNING, wall: self.wall }
+        // While it starts it may wait for its turn besides.
+        let turn = if self.start_running.is_zero() { Duration::ZERO } else { limits::START_RUNNING };
+        let budget = Budget {
+            cpu: self.start_cpu.max(limits::CALL_CPU),
+            running: self.start_running.max(limits::CALL_RUNNING),
+            wall: self.wall + turn,
         };
         let begun = Begun::new(&mut self.store, call.name(), budget);
         let asked = ask(&self.exports, &mut self.store, call);
         let result = begun.finish(asked, &self.ticker).await;
+        let (cpu, running) = begun.clock.taken();
         let answer = begun.conclude(&mut self.store, result)?;
         self.answered = self.answered.saturating_add(1);
+        self.start_cpu = self.start_cpu.saturating_sub(cpu);
+        self.start_running = self.start_running.saturating_sub(running);
+        if self.answered >= STARTING_CALLS {
+            (self.start_cpu, self.start_running) = (Duration::ZERO, Duration::ZERO);
+        }
         Ok(answer)
     }
 
     /// True when it holds so much memory that it should be replaced: linear memory never shrinks.
     pub(crate) fn is_bloated(&self) -> bool {
+        if self.answered < CALLS_BEFORE_RECYCLING {
+            return false;
+        }
         let guest = self.store.data();
         #[expect(clippy::cast_precision_loss, reason = "a share of at most 256 MiB")]
         let share = guest.limiter.used() as f64 / guest.abilities.memory_bytes.max(1) as f64;

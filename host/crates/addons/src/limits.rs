@@ -112,6 +112,10 @@ pub const START_CPU: Duration = Duration::from_secs(1);
 /// Running time of the same: on a busy machine the guest waits for its turn.
 pub const START_RUNNING: Duration = Duration::from_secs(5);
 
+/// Threads that one addon may occupy with what blocks: files, the store, names to resolve. It makes one call at a time; a further one is an
+/// earlier call that was given up and hangs still, on a dead server or a broken name service.
+pub const BLOCKING_PER_ADDON: usize = 2;
+
 /// How long a connection to a server of a granted origin is kept while nobody uses it: collections of half a minute share one.
 pub const HTTP_IDLE: Duration = Duration::from_secs(30);
 

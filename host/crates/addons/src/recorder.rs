@@ -296,12 +296,20 @@ impl Recorder {
 
     /// Takes in a collection. What breaks the contract is left out and counted.
     pub(crate) fn collect<'a>(&mut self, samples: impl ExactSizeIterator<Item = Given<'a>> + Clone) {
+        // Judging them holds up the tick: what is far beyond the bound is only counted.
+        let more = samples.len().saturating_sub(2 * limits::SERIES_MAX);
+        let samples = samples.take(2 * limits::SERIES_MAX);
         if !self.collected.fill(samples.clone()) {
             let room = limits::SERIES_MAX.saturating_sub(self.recorded.len());
             self.collected.arrange(samples, &mut self.declared, room);
             self.layout = None;
         }
         (self.refused, self.complaint) = self.collected.count_refused(&self.meter);
+        if more > 0 {
+            Meter::add(&self.meter.dropped_overflow, more as u64);
+            self.refused += more;
+            self.complaint.get_or_insert_with(|| format!("an addon may have {} series", limits::SERIES_MAX));
+        }
     }
 
     /// The last collection's values are no longer true: the addon is gone, or its collection failed for too long.

@@ -1,7 +1,7 @@
 //! The one task of an addon: it owns the instance, calls it when something is due, and starts another one after a crash, for a new
 //! file, or when it has grown too large. Nobody else ever touches the instance.
 
-use crate::addon::{Addon, Identity};
+use crate::addon::{Addon, Identity, ROLLED_BACK};
 use crate::answers::{Failure, Health};
 use crate::caps::log::{Level, clean};
 use crate::fault::Fault;
@@ -34,15 +34,15 @@ pub(crate) struct Load {
 
 /// What the task can be told.
 pub(crate) enum Message {
-    /// Run this from now on. The answer says whether it started; if not, the old one goes on.
-    Replace { load: Box<Load>, why: &'static str, done: oneshot::Sender<Result<(), Problem>> },
+    /// Run this from now on. If it does not start, the old one goes on, and the addon's view says why.
+    Replace { load: Box<Load>, why: &'static str },
     /// Make each call that comes again and again so many times, now; dropped when the instance ends in it or there is none.
     CallAll { times: u32, done: oneshot::Sender<()> },
     /// End after the present call.
     Stop,
 }
 
-/// Messages waiting for a task: the supervisor sends one and waits for its answer.
+/// Messages waiting for a task. More replacements than that during one call are made after it.
 pub(crate) const INBOX_MAX: usize = 8;
 
 /// A running instance and when it is called.
@@ -89,7 +89,7 @@ impl Task {
                     match self.serve(live).await {
                         End::Stop => return,
                         End::Again(reason, schedule) => {
-                            (why, kept) = (Some(reason), schedule);
+                            (why, kept) = (reason, schedule);
                             continue;
                         }
                         End::Crashed(fault) => fault,
@@ -154,7 +154,7 @@ impl Task {
                 }
             }
         }
-        addon.set_up(clock::now(), help, interval, template.exports(Export::Presence), jobs);
+        addon.set_up(clock::now(), help, interval, |export| template.exports(export), jobs);
         Ok(Live { instance, schedule, collects, interval })
     }
 
@@ -170,22 +170,21 @@ impl Task {
                     if live.instance.is_bloated() {
                         Meter::add(&self.addon.shared.meter.recycles, 1);
                         // The next call is due when it would have been: else one that is always too large would run for ever.
-                        return End::Again("memory", Some(live.schedule));
+                        return End::Again(None, Some(live.schedule));
                     }
                 }
-                Woken::Message(Some(Message::Replace { load, why, done })) => {
+                Woken::Message(Some(Message::Replace { load, why })) => {
                     // The new one is started beside the old one: if it does not start, nothing was lost.
                     match self.start(&load).await {
                         Ok(new) => {
                             (live, self.load, self.life) = (new, *load, Lifecycle::default());
                             self.note_start(Some(why));
-                            let _ = done.send(Ok(()));
                         }
                         Err(fault) => {
-                            let _ = done.send(Err(Problem::of(&fault, clock::now().wall)));
+                            self.addon.set_pending(Some(Problem::of(&fault, clock::now().wall)));
                             // What the failed start declared goes with it.
                             self.addon.shared.recorder().begin_instance();
-                            return End::Again("rolled_back", None);
+                            return End::Again(Some(ROLLED_BACK), None);
                         }
                     }
                 }
@@ -267,7 +266,7 @@ impl Task {
         let state = if pause.quarantined { AddonState::Quarantined } else { AddonState::BackingOff };
         addon.collector_failed(now, &fault.to_string());
         addon.identify(self.load.identity.clone());
-        addon.set_state(now, state, Some(Problem::of(fault, now.wall)), Some(pause.until));
+        addon.task_state(now, state, Some(Problem::of(fault, now.wall)), Some(pause.until));
         pause.until
     }
 
@@ -276,9 +275,8 @@ impl Task {
         loop {
             return match wait(&mut self.inbox, Some(until)).await {
                 Woken::Due => Some(None),
-                Woken::Message(Some(Message::Replace { load, why, done })) => {
+                Woken::Message(Some(Message::Replace { load, why })) => {
                     (self.load, self.life) = (*load, Lifecycle::default());
-                    let _ = done.send(Ok(()));
                     Some(Some(why))
                 }
                 // There is nothing to call; dropping the sender says so.
@@ -293,7 +291,8 @@ impl Task {
 enum End {
     Stop,
     /// Start another, which is called when this schedule says so, or at once.
-    Again(&'static str, Option<Schedule>),
+    /// Why, if somebody wants to know.
+    Again(Option<&'static str>, Option<Schedule>),
     Crashed(Fault),
 }
 

@@ -10,6 +10,10 @@ pub const SERIES_MAX: usize = 5_000;
 /// room for the others. What is over is dropped and counted.
 pub const COLLECTOR_SERIES_MAX: usize = 3_000;
 
+/// Series of one addon in the hour: what it may have at once, and some that it no longer has. One whose label values change all the time
+/// must not take the place of others; what is over is dropped and counted.
+pub const ADDON_SERIES_KEPT_MAX: usize = 600;
+
 /// Length of a metric name in bytes (Prometheus has no limit; 128 fits every convention and bounds the exposition).
 pub const METRIC_NAME_BYTES_MAX: usize = 128;
 
@@ -52,7 +56,7 @@ pub const PROC_FILE_BYTES_MAX: usize = 4 << 20;
 /// Samples kept for the sliding means of one quiet signal: 60 s at the shortest tick of 1 s, and some room.
 pub const SIGNAL_HISTORY_MAX: usize = 64;
 
-/// Presence signals that one assessment takes in; more are counted and ignored.
+/// Presence signals that one assessment takes in: the heaviest.
 pub const PRESENCE_MAX: usize = 64;
 
 /// Recent events kept for resuming an event stream: over an hour of ticks at 2 s.

@@ -184,7 +184,7 @@ pub fn assess(
     forget_after_a_gap(snapshot, memory);
     let readings = signals::read(snapshot, now, config, &mut memory.signals);
     let inputs: Vec<SignalInput> = readings.iter().map(|reading| input(reading, config)).collect();
-    let presence = presence.get(..presence.len().min(limits::PRESENCE_MAX)).unwrap_or_default();
+    let presence = &heaviest(presence);
 
     let mut reasons: Vec<Reason> = inputs.iter().filter_map(reason).collect();
     reasons.extend(no_io_signal(&inputs));
@@ -210,6 +210,16 @@ pub fn assess(
         inputs,
         quiet_in: verdict.quiet_in,
     }
+}
+
+/// At most [`limits::PRESENCE_MAX`] of them, the heaviest first: many who say nothing must not hide one who says much.
+fn heaviest(presence: &[Presence]) -> Vec<Presence> {
+    let mut sorted = presence.to_vec();
+    // NaN counts as the heaviest: unknown is never quiet.
+    let weight = |one: &Presence| if one.weight.is_nan() { f64::INFINITY } else { one.weight };
+    sorted.sort_by(|one, other| weight(other).total_cmp(&weight(one)));
+    sorted.truncate(limits::PRESENCE_MAX);
+    sorted
 }
 
 /// After a hole in the samples (suspend, a stopped process) nothing that was remembered says anything about now.

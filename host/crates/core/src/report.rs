@@ -8,6 +8,9 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// What the group of an addon's own series begins with; its id follows.
+pub const ADDON_GROUP: &str = "addon.";
+
 /// What is known of a collector before it ever ran.
 #[derive(Clone, Debug)]
 pub struct CollectorInfo {

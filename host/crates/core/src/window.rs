@@ -13,7 +13,7 @@ pub use statistics::{Aggregate, Scratch};
 
 use crate::limits;
 use crate::metric::{Kind, Series, Text};
-use crate::report::CollectorReport;
+use crate::report::{ADDON_GROUP, CollectorReport};
 use crate::units::{Now, Unit};
 use packed::Packed;
 use std::collections::HashMap;
@@ -38,6 +38,8 @@ pub struct Window {
     anchor_ms: i64,
     columns: Vec<Column>,
     index: HashMap<SeriesKey, usize>,
+    /// Columns of each group.
+    groups: HashMap<Text, usize>,
     /// For each collector, which columns its present layout writes to.
     layouts: HashMap<Text, Layout>,
     /// Samples dropped because there were too many series.
@@ -108,6 +110,7 @@ impl Window {
             anchor_ms: 0,
             columns: Vec::new(),
             index: HashMap::new(),
+            groups: HashMap::new(),
             layouts: HashMap::new(),
             dropped: 0,
         }
@@ -186,9 +189,12 @@ impl Window {
         if let Some(column) = self.index.get(&key) {
             return Some(*column);
         }
-        if self.columns.len() >= limits::SERIES_MAX {
+        let of_group = self.groups.get(group).copied().unwrap_or(0);
+        let addon_is_full = group.starts_with(ADDON_GROUP) && of_group >= limits::ADDON_SERIES_KEPT_MAX;
+        if self.columns.len() >= limits::SERIES_MAX || addon_is_full {
             return None;
         }
+        self.groups.insert(group.clone(), of_group + 1);
         self.columns.push(Column {
             group: group.clone(),
             series: series.clone(),
@@ -205,6 +211,10 @@ impl Window {
         self.columns.retain(|column| column.values.newest(held.clone()).is_some());
         if self.columns.len() == before {
             return;
+        }
+        self.groups.clear();
+        for column in &self.columns {
+            *self.groups.entry(column.group.clone()).or_default() += 1;
         }
         // Column numbers moved: every layout is mapped anew at its next push.
         self.layouts.clear();
@@ -235,9 +245,9 @@ impl Values {
         if exact { Self::Wide(Packed::default()) } else { Self::Narrow(Packed::default()) }
     }
 
-    /// Adds the sample of a tick; NaN is none.
+    /// Adds the sample of a tick; what is not finite is none: a sum or a rate of it would be no number.
     fn push(&mut self, tick: u64, value: f64, oldest: u64) {
-        if value.is_nan() {
+        if !value.is_finite() {
             return;
         }
         match self {

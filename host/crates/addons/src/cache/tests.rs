@@ -338,7 +338,7 @@ fn loader(folder: &Path) -> Loader {
 async fn component(loader: &Loader, wasm: &[u8]) -> Result<LoadedComponent, LoadError> {
     match loader.find(blake3::hash(wasm)).await? {
         Some(component) => Ok(component),
-        None => loader.component(wasm, &inspection()).await,
+        None => loader.component(wasm, &inspection(), loader.turn().await).await,
     }
 }
 

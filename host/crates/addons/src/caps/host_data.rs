@@ -7,6 +7,7 @@
 mod locate;
 
 use crate::capabilities::DataRule;
+use crate::caps::blocking::{Blocking, Hanging};
 use crate::caps::log::clean;
 use crate::fakes::Fakes;
 use crate::id::AddonId;
@@ -17,7 +18,7 @@ use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 /// Why a call did not do what was asked. The texts are for the addon and for its operator.
@@ -38,6 +39,12 @@ pub enum DataError {
     /// The host may not, or cannot, read it.
     #[error("{0}")]
     Unreadable(String),
+}
+
+impl From<Hanging> for DataError {
+    fn from(hanging: Hanging) -> Self {
+        Self::Unreadable(hanging.to_string())
+    }
 }
 
 /// What a directory entry is.
@@ -179,7 +186,12 @@ impl DataDesk {
     ///
     /// # Errors
     /// When the address was not granted, the time is too long, or the name does not resolve.
-    pub async fn tcp_accepts(&self, address: &str, within: Option<Duration>) -> Result<bool, DataError> {
+    pub async fn tcp_accepts(
+        &self,
+        blocking: &Blocking,
+        address: &str,
+        within: Option<Duration>,
+    ) -> Result<bool, DataError> {
         let address = address.to_ascii_lowercase();
         if !self.addresses.contains(&address) {
             return Err(self.not_granted(&format!("tcp://{address}")));
@@ -193,7 +205,7 @@ impl DataDesk {
             return Ok(fakes.listening.contains(&address));
         }
         let attempt = async {
-            let targets: Vec<_> = lookup_host(&address).await?.collect();
+            let targets = blocking.resolve(address.clone()).await?;
             let mut last = Ok(false);
             for target in targets {
                 match TcpStream::connect(target).await {

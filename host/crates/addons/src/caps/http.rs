@@ -6,6 +6,7 @@
 mod client;
 
 use crate::capabilities::{HttpMethod, HttpRule, Origin};
+use crate::caps::blocking::Blocking;
 use crate::caps::log::clean;
 use crate::caps::rate::TokenBucket;
 use crate::fakes::Fakes;
@@ -80,8 +81,8 @@ pub struct HttpDesk {
 impl HttpDesk {
     /// A way to what was granted. Opens nothing until it is asked.
     #[must_use]
-    pub fn new(addon: AddonId, rules: Vec<HttpRule>) -> Self {
-        Self::with_clients(addon, rules, Clients::default())
+    pub fn new(addon: AddonId, rules: Vec<HttpRule>, blocking: Blocking) -> Self {
+        Self::with_clients(addon, rules, Clients::new(blocking))
     }
 
     fn with_clients(addon: AddonId, rules: Vec<HttpRule>, clients: Clients) -> Self {

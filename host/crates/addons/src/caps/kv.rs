@@ -3,6 +3,7 @@
 //! It does not keep anything itself: whatever implements [`Kv`] does, and holds the quota within its own write transaction, because only
 //! there it is exact. All functions block; the host calls them off its async threads. It reads no clock.
 
+use crate::caps::blocking::Hanging;
 use crate::caps::rate::TokenBucket;
 use crate::id::AddonId;
 use crate::limits;
@@ -68,6 +69,12 @@ pub enum KvError {
     /// The store cannot be read or written now.
     #[error("{0}")]
     Unavailable(String),
+}
+
+impl From<Hanging> for KvError {
+    fn from(hanging: Hanging) -> Self {
+        Self::Unavailable(hanging.to_string())
+    }
 }
 
 /// One addon's way to the store.

@@ -2,6 +2,7 @@
 
 use crate::limits;
 use lowtide_core::metric::Part;
+use lowtide_core::report::ADDON_GROUP;
 use lowtide_core::state::HostState;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -44,7 +45,7 @@ pub fn readings(state: &HostState, prefixes: &[String]) -> Result<Vec<Reading>, 
         return Err(SystemError::LimitExceeded);
     }
     let mut readings = Vec::new();
-    let own = state.reports().filter(|report| !report.info.group.starts_with("addon."));
+    let own = state.reports().filter(|report| !report.info.group.starts_with(ADDON_GROUP));
     for report in own {
         let Some(samples) = &report.samples else { continue };
         for (series, value) in samples.iter() {

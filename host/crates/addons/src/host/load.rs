@@ -21,6 +21,7 @@ use crate::task::Load;
 use lowtide_clock as clock;
 use lowtide_core::limits::ERROR_TEXT_BYTES_MAX;
 use std::sync::Arc;
+use tokio::sync::Semaphore;
 
 /// Why an addon is not loaded.
 #[derive(Debug, thiserror::Error)]
@@ -85,24 +86,22 @@ impl Workshop {
         };
         let machine = Machine::new().map_err(|error: MachineError| broken(&error))?;
         let cache = Cache::open(&config.cache_dir, machine.engine.clone())?;
-        Ok(Self { machine, loader: Loader::new(cache, Compiler::new(config.compile.clone())) })
+        let loader = Loader::new(cache, Compiler::new(config.compile.clone()));
+        Ok(Self { machine, loader })
     }
 
-    /// Loads one addon.
+    /// Loads one addon. What must be compiled gives back its turn first: others, which are cached, need not wait for that.
     pub(super) async fn load(
         &self,
         inner: &Inner,
         candidate: Candidate,
         id: &AddonId,
+        turns: &Semaphore,
     ) -> Result<Load, Refusal> {
+        let turn = turns.acquire().await;
         let config = inner.config().clone();
         let own = config.addons.get(id).cloned().unwrap_or_default();
-        let (AddonFiles { manifest, wasm }, digest) = blocking(move || {
-            let files = discover::read(&candidate)?;
-            let digest = blake3::hash(&files.wasm);
-            Ok((files, digest))
-        })
-        .await?;
+        let (AddonFiles { manifest, wasm }, digest) = read(candidate.clone()).await?;
         let granted =
             |inspection: &Inspection| grants::ungranted(id, inspection, &manifest.asks, &own.grants);
         // What was compiled before was inspected before that.
@@ -119,7 +118,14 @@ impl Workshop {
                 })
                 .await?;
                 granted(&inspection)?;
-                (self.loader.component(&wasm, &inspection).await?, wasm.len())
+                // Many may wait for the compiler, and their bytes are megabytes: read again when it is their turn.
+                drop((turn, wasm));
+                let turn = self.loader.turn().await;
+                let (files, now) = read(candidate.clone()).await?;
+                if now != digest {
+                    return Err(AddonFileError::StillChanging(format!("{id}.wasm")).into());
+                }
+                (self.loader.component(&files.wasm, &inspection, turn).await?, files.wasm.len())
             }
         };
         let inspection = Arc::clone(component.inspection());
@@ -140,6 +146,16 @@ impl Workshop {
     }
 }
 
+/// The files of an addon, with the hash of its component.
+async fn read(candidate: Candidate) -> Result<(AddonFiles, blake3::Hash), Refusal> {
+    blocking(move || {
+        let files = discover::read(&candidate)?;
+        let digest = blake3::hash(&files.wasm);
+        Ok((files, digest))
+    })
+    .await
+}
+
 /// Megabytes of files are not for the threads of the runtime.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
@@ -158,6 +174,7 @@ fn abilities(
 ) -> Abilities {
     let asks = &identity.manifest.asks;
     let fakes = inner.fakes.as_ref();
+    let blocking = inner.slots().get(id).map(|slot| slot.addon.shared.blocking.clone()).unwrap_or_default();
     let data = || {
         let desk = DataDesk::new(
             id.clone(),
@@ -169,7 +186,8 @@ fn abilities(
     };
     Abilities {
         kv: asks.kv.then(|| Arc::new(KvDesk::new(id.clone(), Arc::clone(&inner.outside.kv)))),
-        http: (!asks.http.is_empty()).then(|| HttpDesk::new(id.clone(), asks.http.clone()).with_fakes(fakes)),
+        http: (!asks.http.is_empty())
+            .then(|| HttpDesk::new(id.clone(), asks.http.clone(), blocking).with_fakes(fakes)),
         data: (!asks.host_data.is_empty()).then(|| Arc::new(data())),
         settings: own.settings,
         memory_bytes: identity.memory_bytes,

@@ -4,6 +4,7 @@
 use super::load::{Refusal, Workshop};
 use super::{AddonConfig, AskError, Inner, Slot};
 use crate::addon::Addon;
+use crate::caps::blocking::Blocking;
 use crate::caps::log::LogBuffer;
 use crate::caps::rate::TokenBucket;
 use crate::discover::{self, Candidate, Rejected};
@@ -22,7 +23,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Semaphore, mpsc, oneshot};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
 /// What the supervisor can be told.
 pub(crate) enum Order {
@@ -44,8 +45,11 @@ struct Loaded {
     result: Result<Box<Load>, Refusal>,
 }
 
-/// Loads at once: they wait for the disk and for the one compiler.
+/// Loads at once, those that wait for the compiler not counted.
 const LOADS_AT_ONCE: usize = 4;
+
+/// What a look at the folder comes to.
+type Looked = Result<Result<discover::Scan, discover::ScanError>, tokio::task::JoinError>;
 
 struct Supervisor {
     inner: Arc<Inner>,
@@ -54,7 +58,12 @@ struct Supervisor {
     workshop: Arc<tokio::sync::OnceCell<Workshop>>,
     /// What is in the folder for each addon, to load it again.
     candidates: BTreeMap<AddonId, Candidate>,
-    disabled: BTreeSet<AddonId>,
+    /// Which addons were switched off while the daemon ran; `None` as long as that cannot be read: then nothing is loaded.
+    disabled: Option<BTreeSet<AddonId>>,
+    /// A look at the folder that is going on. A hung one must hold up no order.
+    scan: Option<JoinHandle<Result<discover::Scan, discover::ScanError>>>,
+    /// Who waits for an addon to have ended.
+    waiting: Vec<(AddonId, oneshot::Sender<Result<(), AskError>>)>,
     turns: Arc<Semaphore>,
     finished: mpsc::Sender<Loaded>,
     /// The number of the newest load; see [`Slot::generation`].
@@ -68,10 +77,7 @@ struct Supervisor {
 }
 
 pub(super) async fn run(inner: Arc<Inner>, mut orders: mpsc::Receiver<Order>) {
-    let (path, disabled) = {
-        let config = inner.config();
-        (config.folder.clone(), read_disabled(&config.disabled_file))
-    };
+    let path = inner.config().folder.clone();
     // A load sends once and then ends, so this bounds nothing but the memory of those that wait.
     let (finished, mut loads) = mpsc::channel(limits::ADDONS_MAX);
     let mut supervisor = Supervisor {
@@ -79,7 +85,9 @@ pub(super) async fn run(inner: Arc<Inner>, mut orders: mpsc::Receiver<Order>) {
         folder: Folder::default(),
         workshop: Arc::default(),
         candidates: BTreeMap::new(),
-        disabled,
+        disabled: None,
+        scan: None,
+        waiting: Vec::new(),
         turns: Arc::new(Semaphore::new(LOADS_AT_ONCE)),
         finished,
         generation: 0,
@@ -92,7 +100,7 @@ pub(super) async fn run(inner: Arc<Inner>, mut orders: mpsc::Receiver<Order>) {
         let due = tokio::time::Instant::now() + supervisor.look_at.since(clock::mono());
         tokio::select! {
             order = orders.recv() => match order {
-                Some(Order::Enable { id, enabled, done }) => drop(done.send(supervisor.enable(&id, enabled))),
+                Some(Order::Enable { id, enabled, done }) => supervisor.enable(&id, enabled, done),
                 Some(Order::Reload { id, done }) => {
                     supervisor.load(&id, "reload");
                     let _ = done.send(());
@@ -111,7 +119,8 @@ pub(super) async fn run(inner: Arc<Inner>, mut orders: mpsc::Receiver<Order>) {
             Some(loaded) = loads.recv() => supervisor.loaded(loaded),
             Some(ended) = supervisor.ending.join_next() => supervisor.ended(ended),
             () = supervisor.notifier.changed() => supervisor.heard(),
-            () = tokio::time::sleep_until(due) => supervisor.look_at = supervisor.look(&path).await,
+            looked = looked(&mut supervisor.scan) => supervisor.look_at = supervisor.looked(looked),
+            () = tokio::time::sleep_until(due), if supervisor.scan.is_none() => supervisor.look(&path),
         }
     }
 }
@@ -129,27 +138,41 @@ impl Supervisor {
         self.look_at = self.look_at.min(clock::mono().plus(SCAN_SPACING));
     }
 
-    /// Looks at the folder, acts on what has changed; returns when to look again although nothing is
-    /// heard.
-    async fn look(&mut self, path: &Path) -> MonoTime {
-        let folder = path.to_owned();
-        let scan = tokio::task::spawn_blocking(move || discover::scan(&folder)).await;
-        let scan = match scan {
-            Ok(Ok(scan)) => scan,
-            Ok(Err(error)) => {
-                let problem = Problem { code: error.code(), text: error.to_string(), at: clock::now().wall };
-                let mut told = self.inner.folder_problem();
-                // Said once, and shown for as long as it is so.
-                if told.as_ref().is_none_or(|told| told.text != problem.text) {
-                    tracing::warn!(
-                        code = problem.code,
-                        problem = problem.text,
-                        "the folder of addons is not read"
+    /// Begins to look at the folder.
+    fn look(&mut self, path: &Path) {
+        if self.disabled.is_none() {
+            let file = self.inner.config().disabled_file.clone();
+            match read_disabled(&file) {
+                Ok(disabled) => self.disabled = Some(disabled),
+                Err(error) => {
+                    let text = format!(
+                        "which addons are switched off cannot be read from {} ({error}), so none is loaded: mend or remove the file",
+                        file.display()
                     );
-                    *told = Some(problem);
+                    self.look_at = self.unread("addons_disabled_unreadable", text);
+                    return;
                 }
-                return clock::mono().plus(self.notifier.poll_interval());
             }
+        }
+        let folder = path.to_owned();
+        self.scan = Some(tokio::task::spawn_blocking(move || discover::scan(&folder)));
+    }
+
+    /// The folder cannot be acted on: said once, and shown for as long as it is so. Returns when to look again.
+    fn unread(&self, code: &'static str, text: String) -> MonoTime {
+        let mut told = self.inner.folder_problem();
+        if told.as_ref().is_none_or(|told| told.text != text) {
+            tracing::warn!(code, problem = text, "the folder of addons is not read");
+            *told = Some(Problem { code, text, at: clock::now().wall });
+        }
+        clock::mono().plus(self.notifier.poll_interval())
+    }
+
+    /// Acts on what has changed in the folder; returns when to look again although nothing is heard.
+    fn looked(&mut self, looked: Looked) -> MonoTime {
+        let scan = match looked {
+            Ok(Ok(scan)) => scan,
+            Ok(Err(error)) => return self.unread(error.code(), error.to_string()),
             Err(error) => {
                 tracing::error!(%error, "reading the folder of addons failed");
                 return clock::mono().plus(self.notifier.poll_interval());
@@ -185,51 +208,49 @@ impl Supervisor {
         let now = clock::now();
         self.generation += 1;
         let generation = self.generation;
-        let leaving = {
+        let (addon, leaving, runs) = {
             let mut slots = self.inner.slots();
             let slot = slots.entry(id.clone()).or_insert_with(|| Slot {
                 addon: Arc::new(Addon::new(self.shared(id), Arc::clone(&self.inner.outside.tell), now)),
                 task: None,
+                loading: None,
                 generation,
                 leaving: false,
             });
             slot.generation = generation;
-            slot.leaving
+            slot.stop_loading();
+            (Arc::clone(&slot.addon), slot.leaving, slot.task.is_some())
         };
-        let addon = self.addon(id);
-        let switched_on =
-            self.inner.config().addons.get(id).is_none_or(|own| own.enabled) && !self.disabled.contains(id);
-        if !switched_on {
-            if let Some(addon) = addon {
-                addon.set_state(now, AddonState::Disabled, None, None);
-            }
+        if !self.is_switched_on(id) {
+            addon.set_state(now, AddonState::Disabled, None, None);
             return;
+        }
+        if !runs {
+            addon.set_state(now, AddonState::Loading, None, None);
         }
         if leaving {
             // `ended` loads it.
             return;
         }
-        if let Some(addon) = addon
-            && addon.state() != AddonState::Running
-        {
-            addon.set_state(now, AddonState::Loading, None, None);
-        }
         let (inner, workshop, turns) =
             (Arc::clone(&self.inner), Arc::clone(&self.workshop), Arc::clone(&self.turns));
-        let (finished, id) = (self.finished.clone(), id.clone());
-        tokio::spawn(async move {
-            let _turn = turns.acquire().await;
-            // A newer one has begun while this one waited, or the addon is gone.
-            if inner.slots().get(&id).map(|slot| slot.generation) != Some(generation) {
-                return;
-            }
+        let (finished, addon) = (self.finished.clone(), id.clone());
+        let loading = tokio::spawn(async move {
             let make = || async { Workshop::new(&inner.config()) };
             let result = match workshop.get_or_try_init(make).await {
-                Ok(workshop) => workshop.load(&inner, candidate, &id).await.map(Box::new),
+                Ok(workshop) => workshop.load(&inner, candidate, &addon, &turns).await.map(Box::new),
                 Err(refusal) => Err(refusal),
             };
-            let _ = finished.send(Loaded { id, generation, why, result }).await;
+            let _ = finished.send(Loaded { id: addon, generation, why, result }).await;
         });
+        if let Some(slot) = self.inner.slots().get_mut(id) {
+            slot.loading = Some(loading.abort_handle());
+        }
+    }
+
+    fn is_switched_on(&self, id: &AddonId) -> bool {
+        let configured = self.inner.config().addons.get(id).is_none_or(|own| own.enabled);
+        configured && self.disabled.as_ref().is_some_and(|disabled| !disabled.contains(id))
     }
 
     fn shared(&self, id: &AddonId) -> Arc<Shared> {
@@ -244,6 +265,7 @@ impl Supervisor {
             meter,
             id: id.clone(),
             log: Mutex::new(LogBuffer::new()),
+            blocking: Blocking::default(),
             events: Mutex::new(TokenBucket::new(limits::EVENTS_PER_SECOND, limits::EVENTS_BURST)),
             publish: Arc::new(move |event| tell(Happening::Reported(event))),
             state: self.inner.outside.state.clone(),
@@ -283,23 +305,21 @@ impl Supervisor {
         }
     }
 
-    fn run_load(&mut self, id: &AddonId, addon: Arc<Addon>, load: Box<Load>, why: &'static str) {
+    fn run_load(&mut self, id: &AddonId, addon: Arc<Addon>, mut load: Box<Load>, why: &'static str) {
         let inbox =
             self.inner.slots().get(id).and_then(|slot| slot.task.as_ref().map(|(inbox, _)| inbox.clone()));
         if let Some(inbox) = inbox {
-            let (done, answer) = oneshot::channel();
-            match inbox.try_send(Message::Replace { load, why, done }) {
-                // The task answers when the new instance has started; nobody else has to wait for that.
-                Ok(()) => drop(tokio::spawn(async move {
-                    if let Ok(Err(problem)) = answer.await {
-                        addon.set_pending(Some(problem));
-                    }
-                })),
+            match inbox.try_send(Message::Replace { load, why }) {
+                Ok(()) => return,
                 // It is in a long call, and the file was replaced again and again meanwhile.
-                Err(TrySendError::Full(_)) => self.look_again(id),
-                Err(TrySendError::Closed(_)) => {}
+                Err(TrySendError::Full(_)) => return self.look_again(id),
+                // Its task has broken, which only a defect of this program does: begin anew.
+                Err(TrySendError::Closed(Message::Replace { load: unsent, .. })) => {
+                    tracing::error!(addon = id.as_str(), "the task of an addon had ended by itself");
+                    load = unsent;
+                }
+                Err(TrySendError::Closed(_)) => return,
             }
-            return;
         }
         let (inbox, messages) = mpsc::channel(INBOX_MAX);
         addon.identify(load.identity.clone());
@@ -315,8 +335,10 @@ impl Supervisor {
         let task = self.inner.slots().get_mut(id).and_then(|slot| {
             // No load that is under way comes back to it.
             slot.generation = 0;
+            slot.stop_loading();
             let task = slot.task.take()?;
             slot.leaving = true;
+            slot.addon.set_leaving(true);
             Some(task)
         });
         let Some((inbox, mut task)) = task else { return false };
@@ -340,12 +362,16 @@ impl Supervisor {
         let Ok(id) = ended else { return };
         if let Some(slot) = self.inner.slots().get_mut(&id) {
             slot.leaving = false;
+            slot.addon.set_leaving(false);
         }
         if self.candidates.contains_key(&id) {
             self.rest(&id);
             self.load(&id, "reload");
         } else {
             self.forget(&id);
+        }
+        for (_, done) in self.waiting.extract_if(.., |(waits_for, _)| *waits_for == id) {
+            let _ = done.send(Ok(()));
         }
     }
 
@@ -389,7 +415,9 @@ impl Supervisor {
         let Rejected { name, id, error } = rejected;
         let code = error.code();
         let problem = Problem { code, text: error.to_string(), at: clock::now().wall };
-        let known = id.and_then(|id| self.addon(&id).map(|addon| (id, addon)));
+        // One that was removed and is still in its last call is gone for this.
+        let known = id.filter(|id| self.candidates.contains_key(id) || self.is_running(id));
+        let known = known.and_then(|id| self.addon(&id).map(|addon| (id, addon)));
         if let Some((id, addon)) = known {
             return self.refuse(&id, &addon, problem);
         }
@@ -405,32 +433,52 @@ impl Supervisor {
         (self.inner.outside.tell)(told);
     }
 
-    fn enable(&mut self, id: &AddonId, enabled: bool) -> Result<(), AskError> {
+    /// Switches an addon on or off; `done` is told when that holds.
+    fn enable(&mut self, id: &AddonId, enabled: bool, done: oneshot::Sender<Result<(), AskError>>) {
+        let result = self.remember(id, enabled);
+        let switched = result.is_ok();
+        if switched {
+            self.apply(id, "reload");
+        }
+        let leaving = self.inner.slots().get(id).is_some_and(|slot| slot.leaving);
+        if switched && !enabled && leaving {
+            self.waiting.push((id.clone(), done));
+        } else {
+            let _ = done.send(result);
+        }
+    }
+
+    /// Writes down whether an addon is switched on.
+    fn remember(&mut self, id: &AddonId, enabled: bool) -> Result<(), AskError> {
         let configured = self.inner.config().addons.get(id).is_none_or(|own| own.enabled);
         if enabled && !configured {
             return Err(AskError::Configured(id.to_string()));
         }
-        let mut disabled = self.disabled.clone();
+        let file = self.inner.config().disabled_file.clone();
+        let unread = || AskError::Disk(format!("{} could not be read", file.display()));
+        let mut disabled = self.disabled.clone().ok_or_else(unread)?;
         let changed = if enabled { disabled.remove(id) } else { disabled.insert(id.clone()) };
         if changed {
-            let file = self.inner.config().disabled_file.clone();
             // Written before it holds: what cannot be remembered is not done either.
             write_disabled(&file, &disabled).map_err(|error| AskError::Disk(error.to_string()))?;
-            self.disabled = disabled;
+            self.disabled = Some(disabled);
         }
-        self.apply(id, "reload");
         Ok(())
     }
 
-    /// Ends or loads an addon, as its switches say.
+    /// Ends or loads an addon, as its switches and grants say.
     fn apply(&mut self, id: &AddonId, why: &'static str) {
-        let switched_on =
-            self.inner.config().addons.get(id).is_none_or(|own| own.enabled) && !self.disabled.contains(id);
-        if !switched_on {
+        if !self.is_switched_on(id) || self.lost_a_grant(id) {
             self.end(id);
             self.rest(id);
         }
         self.load(id, why);
+    }
+
+    /// True when what runs asks for something that it is no longer granted.
+    fn lost_a_grant(&self, id: &AddonId) -> bool {
+        let grants = self.inner.config().addons.get(id).cloned().unwrap_or_default().grants;
+        self.addon(id).is_some_and(|addon| addon.is_beyond(&grants))
     }
 
     fn configure(&mut self, addons: BTreeMap<AddonId, AddonConfig>) {
@@ -453,10 +501,21 @@ impl Supervisor {
     }
 }
 
+/// Waits for a look at the folder to be over; for ever when there is none.
+async fn looked(scan: &mut Option<JoinHandle<Result<discover::Scan, discover::ScanError>>>) -> Looked {
+    let Some(running) = scan else { return std::future::pending().await };
+    let looked = running.await;
+    *scan = None;
+    looked
+}
+
 /// One id a line; a file that is not there means none.
-fn read_disabled(file: &Path) -> BTreeSet<AddonId> {
-    let text = std::fs::read_to_string(file).unwrap_or_default();
-    text.lines().filter_map(|line| AddonId::new(line.trim()).ok()).collect()
+fn read_disabled(file: &Path) -> std::io::Result<BTreeSet<AddonId>> {
+    let text = match std::fs::read_to_string(file) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+        other => other?,
+    };
+    Ok(text.lines().filter_map(|line| AddonId::new(line.trim()).ok()).collect())
 }
 
 fn write_disabled(file: &Path, disabled: &BTreeSet<AddonId>) -> std::io::Result<()> {

@@ -135,6 +135,14 @@ fn bound_text(bound: f64) -> String {
     if text.contains('.') { text } else { format!("{text}.0") }
 }
 
+/// Adds, unless the sum would be no number any more: a counter that is infinite has no rate.
+fn add(sum: &mut f64, value: f64) {
+    let after = *sum + value;
+    if after.is_finite() {
+        *sum = after;
+    }
+}
+
 impl Value {
     fn new(declared: &Declared) -> Self {
         if declared.def.kind != Kind::Histogram {
@@ -146,14 +154,14 @@ impl Value {
 
     fn put(&mut self, kind: Kind, value: f64) {
         match self {
-            Self::Number(number) if kind == Kind::Counter => *number += value,
+            Self::Number(number) if kind == Kind::Counter => add(number, value),
             Self::Number(number) => *number = if value.is_finite() { value } else { f64::NAN },
             Self::Histogram { bounds, counts, sum } => {
                 let at = bounds.partition_point(|bound| *bound < value);
                 if let Some(count) = counts.get_mut(at) {
                     *count += 1;
                 }
-                *sum += value;
+                add(sum, value);
             }
         }
     }

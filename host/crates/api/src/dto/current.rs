@@ -5,7 +5,7 @@ use super::{number, rfc3339, seconds};
 use lowtide_app::About;
 use lowtide_core::metric::Part;
 use lowtide_core::quiet::Level;
-use lowtide_core::report::{CollectorReport, CollectorStatus, Samples};
+use lowtide_core::report::{ADDON_GROUP, CollectorReport, CollectorStatus, Samples};
 use lowtide_core::snapshot::Snapshot;
 use lowtide_core::state::HostState;
 use serde::Serialize;
@@ -135,9 +135,6 @@ pub(crate) fn of_addons(state: &HostState) -> BTreeMap<String, Values> {
 pub(crate) fn addon_of(report: &CollectorReport) -> Option<&str> {
     report.info.group.strip_prefix(ADDON_GROUP)
 }
-
-/// What the group of an addon's own series begins with; its id follows.
-pub(crate) const ADDON_GROUP: &str = "addon.";
 
 fn errors(snapshot: &Snapshot) -> Vec<MeasurementError> {
     let unwell = snapshot.collectors.iter().filter(|report| {

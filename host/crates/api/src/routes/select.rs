@@ -1,10 +1,10 @@
 //! Whether what a query names exists at all: a misspelt metric is a mistake to be told, not an empty answer. What is declared
 //! but not there on this host stays an empty answer.
 
-use crate::dto::current::ADDON_GROUP;
 use crate::error::Problem;
 use lowtide_addons::id::AddonId;
 use lowtide_core::metric::{Kind, MetricDef};
+use lowtide_core::report::ADDON_GROUP;
 use lowtide_core::report::CollectorInfo;
 use lowtide_core::state::HostState;
 use lowtide_core::window::Selector;

@@ -386,6 +386,17 @@ fn presence_caps_the_score_and_never_panics() {
     }
 }
 
+#[test]
+fn many_who_say_nothing_hide_nobody() {
+    for idle in [0.0, -5.0] {
+        let mut host = quiet_host();
+        let quiet = Presence { source: "a".into(), kind: "nothing".into(), weight: idle };
+        host.presence = vec![quiet; limits::PRESENCE_MAX];
+        host.presence.push(Presence { source: "z".into(), kind: "a stream".into(), weight: 1.0 });
+        assert_eq!(host.tick().state, Level::Busy);
+    }
+}
+
 proptest! {
     // Each case is hundreds of ticks.
     #![proptest_config(ProptestConfig::with_cases(24))]

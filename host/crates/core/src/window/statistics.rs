@@ -82,7 +82,7 @@ fn rate(previous: &mut Option<(i64, f64)>, time_ms: i64, value: f64) -> Option<f
     let increase = if value >= before { value - before } else { value };
     #[expect(clippy::cast_precision_loss, reason = "a window is an hour")]
     let ms = (time_ms - before_ms) as f64;
-    (ms > 0.0).then(|| increase * 1_000.0 / ms)
+    (ms > 0.0).then(|| increase * 1_000.0 / ms).filter(|rate| rate.is_finite())
 }
 
 /// A float whose order is that of an integer key: selecting among integers is what makes the percentile cheap.
@@ -145,7 +145,9 @@ fn finish<N: Number>(keys: &mut [N::Key], sum: f64) -> Option<Aggregate> {
     let (_, p95, _) = keys.select_nth_unstable((count * 95).div_ceil(100) - 1);
     let p95 = N::from_key(*p95).value();
     #[expect(clippy::cast_precision_loss, reason = "a window holds a few thousand samples")]
-    let avg = (sum / count as f64).clamp(min, max);
+    let avg = sum / count as f64;
+    // Rounding may carry it past them, and a sum of huge numbers past all.
+    let avg = if avg.is_nan() { min } else { avg.clamp(min, max) };
     Some(Aggregate { count, avg, min, max, p95 })
 }
 

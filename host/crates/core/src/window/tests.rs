@@ -193,3 +193,40 @@ proptest! {
         prop_assert_eq!(got, Scratch::default().wide(|samples| expected.iter().for_each(|value| samples.add(*value))));
     }
 }
+
+#[test]
+fn one_addon_with_ever_new_labels_leaves_room_for_others() {
+    let mut window = Window::with_capacity(10);
+    let push = |window: &mut Window, second: u64, group: &str, device: &str| {
+        let mut buffer = SampleBuffer::new();
+        buffer.begin();
+        buffer.push(&BUSY, &[device], 1.0);
+        let mut report = report(&mut buffer);
+        let info = Arc::make_mut(&mut report.info);
+        (info.name, info.group) = (group.to_owned().into(), group.to_owned().into());
+        window.push(at(second), std::iter::once(&report));
+    };
+    for second in 0..2_000 {
+        push(&mut window, second, "addon.flood", &format!("d{second}"));
+    }
+    assert!(window.series_count() <= limits::ADDON_SERIES_KEPT_MAX, "{}", window.series_count());
+    push(&mut window, 2_000, "addon.other", "sda");
+    let other = Selector { group: Some("addon.other".into()), ..Selector::default() };
+    assert_eq!(window.select(&other).len(), 1);
+}
+
+#[test]
+fn what_is_not_finite_is_no_sample() {
+    let mut feed = Feed::new(10);
+    for (second, read) in [(0, f64::INFINITY), (1, f64::MAX), (2, f64::INFINITY), (3, f64::MAX)] {
+        feed.push(at(second), &[("sda", 0.5, read)]);
+    }
+    let mut scratch = Scratch::default();
+    for view in feed.window.select(&Selector::default()) {
+        let _ = view.aggregate(all(), &mut scratch);
+    }
+    assert_eq!(
+        feed.window.grid(&feed.window.select(&Selector::default()), all(), None, &Agg::ALL).times.len(),
+        4
+    );
+}

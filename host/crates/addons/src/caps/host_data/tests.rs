@@ -343,17 +343,21 @@ async fn a_port_is_tried_only_where_it_was_granted() {
         "tcp://LocalHost:9".to_owned(),
     ];
     let desk = here(&rules.each_ref().map(String::as_str));
-    assert_eq!(desk.tcp_accepts(&open.to_string(), None).await, Ok(true));
-    assert_eq!(desk.tcp_accepts(&shut.to_string(), None).await, Ok(false));
-    assert_eq!(desk.tcp_accepts("LOCALHOST:9", None).await, Ok(false));
-    assert!(matches!(desk.tcp_accepts("lowtide.invalid:1", None).await, Err(DataError::Unreadable(_))));
-    let text = refused(desk.tcp_accepts(&format!("localhost:{}", open.port()), None).await);
+    assert_eq!(desk.tcp_accepts(&Blocking::default(), &open.to_string(), None).await, Ok(true));
+    assert_eq!(desk.tcp_accepts(&Blocking::default(), &shut.to_string(), None).await, Ok(false));
+    assert_eq!(desk.tcp_accepts(&Blocking::default(), "LOCALHOST:9", None).await, Ok(false));
+    assert!(matches!(
+        desk.tcp_accepts(&Blocking::default(), "lowtide.invalid:1", None).await,
+        Err(DataError::Unreadable(_))
+    ));
+    let text =
+        refused(desk.tcp_accepts(&Blocking::default(), &format!("localhost:{}", open.port()), None).await);
     assert!(
         text.contains(&format!("host_data = [\"tcp://localhost:{}\"] in [addon.my-app.grants]", open.port())),
         "{text}"
     );
-    refused(desk.tcp_accepts(&format!("tcp://{open}"), None).await);
-    refused(desk.tcp_accepts(&format!("{open} "), None).await);
+    refused(desk.tcp_accepts(&Blocking::default(), &format!("tcp://{open}"), None).await);
+    refused(desk.tcp_accepts(&Blocking::default(), &format!("{open} "), None).await);
     let long = limits::TCP_TIMEOUT_MAX + Duration::from_millis(1);
-    assert!(invalid(desk.tcp_accepts(&open.to_string(), Some(long)).await));
+    assert!(invalid(desk.tcp_accepts(&Blocking::default(), &open.to_string(), Some(long)).await));
 }

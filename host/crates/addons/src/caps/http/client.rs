@@ -4,6 +4,7 @@
 
 use super::HttpError;
 use crate::capabilities::Origin;
+use crate::caps::blocking::Blocking;
 use crate::caps::log::clean;
 use crate::limits;
 use bytes::Bytes;
@@ -11,25 +12,31 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::{Request, Response};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::connect::dns::Name;
 use hyper_util::client::legacy::connect::{Connect, HttpConnector};
 use hyper_util::client::legacy::{Client, Error};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::{ClientConfig, RootCertStore};
 use std::error::Error as StdError;
 use std::fmt;
+use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use tokio::sync::OnceCell;
+use tower::Service;
 
 /// Reads the certificates that are trusted. It may block.
 pub(super) type Roots = Arc<dyn Fn() -> RootCertStore + Send + Sync>;
 
-type Secure = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
+type Secure = Client<HttpsConnector<HttpConnector<Resolver>>, Full<Bytes>>;
 
 pub(super) struct Clients {
-    plain: Client<HttpConnector, Full<Bytes>>,
+    plain: Client<HttpConnector<Resolver>, Full<Bytes>>,
     /// Made at the first use: reading the machine's certificates takes tens of milliseconds.
     secure: OnceCell<Secure>,
     roots: Roots,
+    resolver: Resolver,
 }
 
 impl fmt::Debug for Clients {
@@ -38,16 +45,37 @@ impl fmt::Debug for Clients {
     }
 }
 
-impl Default for Clients {
-    fn default() -> Self {
-        Self::with_roots(Arc::new(machine_roots))
+/// Resolves names on the addon's own few threads.
+#[derive(Clone)]
+struct Resolver(Blocking);
+
+impl Service<Name> for Resolver {
+    type Response = std::vec::IntoIter<SocketAddr>;
+    type Error = std::io::Error;
+    type Future = Pin<Box<dyn Future<Output = std::io::Result<Self::Response>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, name: Name) -> Self::Future {
+        let blocking = self.0.clone();
+        // The connector puts in the port.
+        Box::pin(async move { blocking.resolve(format!("{name}:0")).await.map(Vec::into_iter) })
     }
 }
 
 impl Clients {
+    /// Clients that trust the authorities that the machine trusts.
+    pub(super) fn new(blocking: Blocking) -> Self {
+        Self::with_roots(Arc::new(machine_roots), blocking)
+    }
+
     /// Clients that trust what `roots` returns.
-    pub(super) fn with_roots(roots: Roots) -> Self {
-        Self { plain: client(HttpConnector::new()), secure: OnceCell::new(), roots }
+    pub(super) fn with_roots(roots: Roots, blocking: Blocking) -> Self {
+        let resolver = Resolver(blocking);
+        let plain = client(HttpConnector::new_with_resolver(resolver.clone()));
+        Self { plain, secure: OnceCell::new(), roots, resolver }
     }
 
     /// Sends a request and waits for the head of the answer.
@@ -58,7 +86,7 @@ impl Clients {
     ) -> Result<Response<Incoming>, HttpError> {
         let answer = if origin.secure {
             self.secure
-                .get_or_try_init(|| secure(origin, Arc::clone(&self.roots)))
+                .get_or_try_init(|| secure(origin, Arc::clone(&self.roots), self.resolver.clone()))
                 .await?
                 .request(request)
                 .await
@@ -80,7 +108,7 @@ fn client<C: Connect + Clone>(connector: C) -> Client<C, Full<Bytes>> {
         .build(connector)
 }
 
-async fn secure(origin: &Origin, roots: Roots) -> Result<Secure, HttpError> {
+async fn secure(origin: &Origin, roots: Roots, resolver: Resolver) -> Result<Secure, HttpError> {
     let failed = |text: &str| HttpError::Unreachable(format!("cannot ask {origin}: {text}"));
     let roots = tokio::task::spawn_blocking(move || roots())
         .await
@@ -95,7 +123,7 @@ async fn secure(origin: &Origin, roots: Roots) -> Result<Secure, HttpError> {
         .map_err(|error| failed(&error.to_string()))?
         .with_root_certificates(roots)
         .with_no_client_auth();
-    let mut connector = HttpConnector::new();
+    let mut connector = HttpConnector::new_with_resolver(resolver);
     connector.enforce_http(false);
     Ok(client(
         HttpsConnectorBuilder::new()

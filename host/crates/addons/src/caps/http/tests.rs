@@ -56,7 +56,7 @@ fn server(answer: impl Into<Vec<u8>>) -> (SocketAddr, mpsc::Receiver<String>) {
 
 fn desk(rules: &[String]) -> HttpDesk {
     let rules = rules.iter().map(|rule| HttpRule::try_from(rule.clone()).unwrap()).collect();
-    HttpDesk::new(AddonId::new("my-app").unwrap(), rules)
+    HttpDesk::new(AddonId::new("my-app").unwrap(), rules, Blocking::default())
 }
 
 fn desk_for(address: SocketAddr) -> HttpDesk {
@@ -388,8 +388,11 @@ fn trusting(certificate: Option<CertificateDer<'static>>) -> Roots {
 
 async fn ask_securely(url: &str, roots: Roots) -> Result<HttpResponse, HttpError> {
     let rule = HttpRule::try_from(format!("GET {url}")).unwrap();
-    let desk =
-        HttpDesk::with_clients(AddonId::new("my-app").unwrap(), vec![rule], Clients::with_roots(roots));
+    let desk = HttpDesk::with_clients(
+        AddonId::new("my-app").unwrap(),
+        vec![rule],
+        Clients::with_roots(roots, Blocking::default()),
+    );
     get(&desk, url).await
 }
 

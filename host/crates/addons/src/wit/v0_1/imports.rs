@@ -2,13 +2,14 @@
 
 use super::bindings::lowtide::addon::{config, host_data, http, kv, leases, log, metrics, system, types};
 use crate::capabilities::HttpMethod;
+use crate::caps::blocking::Hanging;
 use crate::caps::host_data::{DataError, EntryKind};
 use crate::caps::http::{HttpError, HttpRequest};
 use crate::caps::kv::KvError;
 use crate::caps::leases::{Lease, UNAVAILABLE};
 use crate::caps::log::Level;
 use crate::caps::system::{self as host, SystemError};
-use crate::guest::{Guest, Setting};
+use crate::guest::{Guest, Setting, Shared};
 use crate::recorder::{Definition, MetricError};
 use lowtide_clock as clock;
 use lowtide_core::metric::Kind;
@@ -199,13 +200,19 @@ fn granted<T>(ability: Option<&T>) -> Result<&T> {
 }
 
 /// Files and the store may take their time; the guest waits on its fiber, and no thread of the others does.
-async fn blocking<D: Send + Sync + 'static, T: Send + 'static, E: Send + 'static, W: From<E>>(
+async fn blocking<
+    D: Send + Sync + 'static,
+    T: Send + 'static,
+    E: From<Hanging> + Send + 'static,
+    W: From<E>,
+>(
+    shared: &Shared,
     desk: Option<&Arc<D>>,
     work: impl FnOnce(&D) -> std::result::Result<T, E> + Send + 'static,
 ) -> Result<std::result::Result<T, W>> {
     let desk = Arc::clone(granted(desk)?);
-    let done = tokio::task::spawn_blocking(move || work(&desk)).await;
-    Ok(done.map_err(|error| wasmtime::Error::msg(error.to_string()))?.map_err(Into::into))
+    let done = shared.blocking.run(move || work(&desk)).await;
+    Ok(done.unwrap_or_else(|hanging| Err(hanging.into())).map_err(Into::into))
 }
 
 type Kv<T> = Result<std::result::Result<T, kv::KvError>>;
@@ -213,22 +220,23 @@ type Kv<T> = Result<std::result::Result<T, kv::KvError>>;
 impl kv::Host for Guest {
     async fn get(&mut self, key: String) -> Kv<Option<Vec<u8>>> {
         self.host_call()?;
-        blocking(self.abilities.kv.as_ref(), move |desk| desk.get(&key)).await
+        blocking(&self.shared, self.abilities.kv.as_ref(), move |desk| desk.get(&key)).await
     }
 
     async fn set(&mut self, key: String, value: Vec<u8>) -> Kv<()> {
         self.host_call()?;
-        blocking(self.abilities.kv.as_ref(), move |desk| desk.set(clock::mono(), &key, &value)).await
+        blocking(&self.shared, self.abilities.kv.as_ref(), move |desk| desk.set(clock::mono(), &key, &value))
+            .await
     }
 
     async fn delete(&mut self, key: String) -> Kv<()> {
         self.host_call()?;
-        blocking(self.abilities.kv.as_ref(), move |desk| desk.delete(clock::mono(), &key)).await
+        blocking(&self.shared, self.abilities.kv.as_ref(), move |desk| desk.delete(clock::mono(), &key)).await
     }
 
     async fn list_keys(&mut self, prefix: String) -> Kv<Vec<String>> {
         self.host_call()?;
-        blocking(self.abilities.kv.as_ref(), move |desk| desk.list_keys(&prefix)).await
+        blocking(&self.shared, self.abilities.kv.as_ref(), move |desk| desk.list_keys(&prefix)).await
     }
 }
 
@@ -298,13 +306,14 @@ type Data<T> = Result<std::result::Result<T, host_data::DataError>>;
 impl host_data::Host for Guest {
     async fn read(&mut self, path: String) -> Data<Vec<u8>> {
         self.host_call()?;
-        blocking(self.abilities.data.as_ref(), move |desk| desk.read(&path)).await
+        blocking(&self.shared, self.abilities.data.as_ref(), move |desk| desk.read(&path)).await
     }
 
     async fn list_directory(&mut self, path: String) -> Data<Vec<host_data::Entry>> {
         self.host_call()?;
         let entries: Data<Vec<crate::caps::host_data::Entry>> =
-            blocking(self.abilities.data.as_ref(), move |desk| desk.list_directory(&path)).await;
+            blocking(&self.shared, self.abilities.data.as_ref(), move |desk| desk.list_directory(&path))
+                .await;
         let convert = |entry: crate::caps::host_data::Entry| host_data::Entry {
             name: entry.name,
             kind: entry.kind.into(),
@@ -315,7 +324,7 @@ impl host_data::Host for Guest {
     async fn stat(&mut self, path: String) -> Data<host_data::Metadata> {
         self.host_call()?;
         let found: Data<crate::caps::host_data::Metadata> =
-            blocking(self.abilities.data.as_ref(), move |desk| desk.stat(&path)).await;
+            blocking(&self.shared, self.abilities.data.as_ref(), move |desk| desk.stat(&path)).await;
         Ok(found?.map(|found| host_data::Metadata {
             kind: found.kind.into(),
             size: found.size,
@@ -325,7 +334,9 @@ impl host_data::Host for Guest {
 
     async fn tcp_accepts(&mut self, address: String, timeout: Option<f64>) -> Data<bool> {
         self.host_call()?;
-        let accepts = granted(self.abilities.data.as_ref())?.tcp_accepts(&address, span(timeout)).await;
+        let accepts = granted(self.abilities.data.as_ref())?
+            .tcp_accepts(&self.shared.blocking, &address, span(timeout))
+            .await;
         Ok(accepts.map_err(Into::into))
     }
 }
