@@ -64,7 +64,8 @@ pub(crate) fn run(project: &Project, arguments: &[String]) -> Result<()> {
             println!("{language:<12} {}", tools.folder.join("bin").join(script).display());
         }
     }
-    println!("LOWTIDE_GUEST_TOOLS={}  ({:.1} s)", tools.folder.display(), begin.elapsed().as_secs_f64());
+    println!("# after {:.1} s; `lowtide addon build` finds them by:", begin.elapsed().as_secs_f64());
+    println!("export LOWTIDE_GUEST_TOOLS={}", tools.folder.display());
     match arguments.split_first() {
         None => Ok(()),
         Some((program, rest)) => {

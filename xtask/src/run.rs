@@ -1,5 +1,5 @@
 //! `cargo xtask run`: builds the daemon as it is released and the example addons, and becomes the daemon. Data and addons stay in
-//! `.lowtide/` of the checkout, which git ignores.
+//! `.lowtide/` of the checkout, which git ignores, and so does the configuration, which is made at the first run.
 
 use crate::project::{self, Project};
 use crate::{addons, guests};
@@ -7,6 +7,22 @@ use anyhow::{Context as _, Result};
 use std::path::Path;
 
 const LISTEN: &str = "127.0.0.1:4270";
+
+const CONFIG: &str = ".lowtide/config.toml";
+
+/// What the configuration has at first: grants for the examples that need no server and no folder of one's own.
+const CONFIG_AT_FIRST: &str = r#"# The configuration of `cargo xtask run`, made by its first run and never touched again. After a change: kill -HUP the daemon.
+# The other examples ask for servers and folders that are yours to choose: `lowtide addon list` says what to put here.
+
+[addon.c-entropy.grants]
+host_data = ["/proc/sys/kernel/random/entropy_avail", "/proc/loadavg", "/proc/sys/fs/file-nr"]
+
+[addon.sensors.grants]
+host_data = ["/sys/class/hwmon", "/sys/class/power_supply"]
+
+[addon.tide-table.grants]
+kv = true
+"#;
 
 /// Builds and starts the daemon; `extra` goes to `lowtide serve` and wins over the defaults here.
 pub(crate) fn run(project: &Project, extra: &[String]) -> Result<()> {
@@ -36,7 +52,19 @@ pub(crate) fn run(project: &Project, extra: &[String]) -> Result<()> {
             daemon.arg(flag).arg(project.root.join(folder));
         }
     }
+    if value_of(extra, "--config").is_none() {
+        let config = project.root.join(CONFIG);
+        if !config.exists() {
+            std::fs::write(&config, CONFIG_AT_FIRST).with_context(|| format!("write {CONFIG}"))?;
+        }
+        daemon.arg("--config").arg(config);
+    }
     daemon.args(extra);
+    println!(
+        "configuration {CONFIG}, addons .lowtide/addons, data .lowtide/data, program target/release/lowtide"
+    );
+    // The daemon takes over this very process.
+    println!("after a change of the configuration: kill -HUP {}", std::process::id());
     if listen.ends_with(":0") {
         println!("the port is in the daemon's first line");
     } else {

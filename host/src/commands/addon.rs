@@ -109,6 +109,13 @@ pub(super) fn text(document: &Value, pointer: &str) -> Option<String> {
     (!text.is_empty()).then(|| clean(text, TEXT_BYTES_MAX).into_owned())
 }
 
+/// A text of the answer that may have lines to paste: each cleaned, all but the first indented below it.
+pub(super) fn paragraph(document: &Value, pointer: &str) -> Option<String> {
+    let text = document.pointer(pointer)?.as_str()?;
+    let lines: Vec<_> = text.lines().map(|line| clean(line, TEXT_BYTES_MAX)).collect();
+    (!text.is_empty()).then(|| lines.join("\n    "))
+}
+
 /// A number of the answer.
 fn number(document: &Value, pointer: &str) -> Option<f64> {
     document.pointer(pointer)?.as_f64()

@@ -11,7 +11,7 @@ use crate::inspect::{Import, Inspection};
 pub enum GrantError {
     /// It imports what its own manifest does not ask for: the author's mistake.
     #[error(
-        "imports lowtide:addon/{import}, but addon.toml does not ask for it: add {line} under [asks], or stop importing it"
+        "imports lowtide:addon/{import}, but addon.toml does not ask for it: add {line} under [asks], or stop importing it (in Python and JavaScript: remove it from wit/world.wit)"
     )]
     ImportNotAsked {
         /// The interface.
@@ -21,7 +21,7 @@ pub enum GrantError {
     },
     /// It asks for more than the operator granted: the operator's decision.
     #[error(
-        "asks for more than it is granted: if you trust it, put this under [addon.{id}.grants] in the configuration, with what stands there already:\n{}",
+        "asks for more than it is granted: if you trust it, put this under [addon.{id}.grants] in the configuration, with what stands there already, and send the daemon SIGHUP:\n{}",
         lines.join("\n")
     )]
     NotGranted {

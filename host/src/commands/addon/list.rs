@@ -1,6 +1,6 @@
 //! `lowtide addon list`.
 
-use super::{bytes, encoded, number, text};
+use super::{bytes, encoded, number, paragraph, text};
 use crate::cli::ClientArgs;
 use crate::client::{self, ClientError};
 use crate::commands::output::{out, pretty};
@@ -106,8 +106,8 @@ fn row(addon: &Value) -> [String; 7] {
 
 /// What is wrong with an addon, each in a line.
 fn complaints(addon: &Value) -> Vec<String> {
-    let pending = text(addon, "/pending/text").map(|why| format!("the newer file does not run: {why}"));
-    text(addon, "/problem/text").into_iter().chain(pending).collect()
+    let pending = paragraph(addon, "/pending/text").map(|why| format!("the newer file does not run: {why}"));
+    paragraph(addon, "/problem/text").into_iter().chain(pending).collect()
 }
 
 #[cfg(test)]
@@ -127,7 +127,7 @@ mod tests {
             "ID              VERSION  STATE    CPU     MEMORY   SERIES  CRASHES\n\
              demo            1.2.0    running  0.12 %  2.0 MiB  12      0\n\
              torn\u{fffd}[31m.wasm  -        refused  -       -        0       0\n  \
-             it is no component⏎build it again\n"
+             it is no component\n    build it again\n"
         );
         assert!(describe(&json!({ "addons": [] })).starts_with("no addons"));
         let unread = json!({ "addons": [], "folder_problem": { "text": "everyone may write there" } });

@@ -33,8 +33,8 @@ pub(super) fn headline(addon: &Value) -> String {
         word("/since").unwrap_or_else(|| "?".to_owned())
     );
     let wrong = [
-        word("/problem/text"),
-        word("/pending/text").map(|why| format!("the newer file does not run: {why}")),
+        super::paragraph(addon, "/problem/text"),
+        super::paragraph(addon, "/pending/text").map(|why| format!("the newer file does not run: {why}")),
         word("/retry_at").map(|at| format!("is tried again at {at}")),
     ];
     for line in wrong.into_iter().flatten() {
