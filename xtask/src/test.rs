@@ -39,7 +39,7 @@ pub(crate) fn all(project: &Project, arguments: &[String]) -> Result<()> {
 
 /// The simulations, with one seed or the fixed list.
 pub(crate) fn sim(project: &Project, seed: Option<u64>) -> Result<()> {
-    let mut runner = Runner::integration(project, "sim::");
+    let mut runner = Runner::integration(project, &["sim::"]);
     let seeds = seed.map_or_else(|| SIM_SEEDS.to_owned(), |seed| seed.to_string());
     println!("LOWTIDE_SIM_SEEDS={seeds}");
     runner.command.env("LOWTIDE_SIM_SEEDS", seeds);
@@ -57,12 +57,17 @@ pub(crate) fn fuzz(project: &Project, iterations: Option<u64>) -> Result<()> {
     runner.run(project, &Peers::default())
 }
 
-/// The slow suite. Its tests return at once unless they are called from here.
+/// Tests that are slow, or strict with times, when they are called from [`soak`].
+const SOAK: [&str; 3] = ["soak::", "addons::folder::", "addons::guests::"];
+
+/// The slow suite. Most of its tests return at once unless they are called from here.
 pub(crate) fn soak(project: &Project, arguments: &[String]) -> Result<()> {
     let mut peers = Peers::get(project)?;
     build(project)?;
     peers.add_addons(project)?;
-    let mut runner = Runner::integration(project, "soak::");
+    // A part of it can be named.
+    let modules = if arguments.is_empty() { &SOAK[..] } else { &[] };
+    let mut runner = Runner::integration(project, modules);
     runner.command.args(arguments).env("LOWTIDE_SOAK", "1");
     if runner.nextest {
         runner.command.args(["--profile", "soak", "--no-capture"]);
@@ -91,10 +96,15 @@ impl Runner {
         runner
     }
 
-    /// The tests of one module of the integration binary.
-    fn integration(project: &Project, module: &str) -> Self {
+    /// The tests of these modules of the integration binary.
+    fn integration(project: &Project, modules: &[&str]) -> Self {
         let mut runner = Self::new(project);
-        runner.command.args(["--package", "lowtide-tests", "--test", "all", module]);
+        runner.command.args(["--package", "lowtide-tests", "--test", "all"]);
+        // libtest, unlike nextest, takes them only behind dashes.
+        if !runner.nextest && modules.len() > 1 {
+            runner.command.arg("--");
+        }
+        runner.command.args(modules);
         runner
     }
 
