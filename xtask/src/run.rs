@@ -27,7 +27,7 @@ kv = true
 /// Builds and starts the daemon; `extra` goes to `lowtide serve` and wins over the defaults here.
 pub(crate) fn run(project: &Project, extra: &[String]) -> Result<()> {
     project::run(&mut project.cargo(["build", "--release", "--locked", "-p", "lowtide"]))?;
-    let folders = [("--data-dir", ".lowtide/data"), ("--addons-dir", ".lowtide/addons")];
+    let folders = [("--data-dir", ".lowtide/data", "data"), ("--addons-dir", ".lowtide/addons", "addons")];
     let program = project.built("release", "lowtide");
     if value_of(extra, "--addons-dir").is_none()
         && let Err(error) = place_examples(project, &program)
@@ -45,11 +45,13 @@ pub(crate) fn run(project: &Project, extra: &[String]) -> Result<()> {
             address
         }
     };
-    for (flag, folder) in folders {
+    println!("program target/release/lowtide");
+    for (flag, folder, what) in folders {
         if value_of(extra, flag).is_none() {
             std::fs::create_dir_all(project.root.join(folder)).with_context(|| format!("create {folder}"))?;
             // Absolute, because the daemon takes no path that depends on where it was started.
             daemon.arg(flag).arg(project.root.join(folder));
+            println!("{what} {folder}");
         }
     }
     if value_of(extra, "--config").is_none() {
@@ -58,11 +60,9 @@ pub(crate) fn run(project: &Project, extra: &[String]) -> Result<()> {
             std::fs::write(&config, CONFIG_AT_FIRST).with_context(|| format!("write {CONFIG}"))?;
         }
         daemon.arg("--config").arg(config);
+        println!("configuration {CONFIG}");
     }
     daemon.args(extra);
-    println!(
-        "configuration {CONFIG}, addons .lowtide/addons, data .lowtide/data, program target/release/lowtide"
-    );
     // The daemon takes over this very process.
     println!("after a change of the configuration: kill -HUP {}", std::process::id());
     if listen.ends_with(":0") {

@@ -239,6 +239,11 @@ impl Addon {
         self.board().leaving = leaving;
     }
 
+    /// Its task has been told to end and has not yet.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.board().leaving
+    }
+
     /// What the new instance has: a collector with this help or none, its other exports, jobs. What an earlier one said by an export that
     /// this one does not have no longer holds. `interval` is that of its collections, or of its most frequent calls.
     pub(crate) fn set_up(

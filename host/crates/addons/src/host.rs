@@ -131,8 +131,6 @@ pub(crate) struct Slot {
     pub(crate) loading: Option<AbortHandle>,
     /// The number of the newest load of it, and 0 when none is wanted any more: so a late one is noticed.
     pub(crate) generation: u64,
-    /// Its task has been told to end and has not yet.
-    pub(crate) leaving: bool,
 }
 
 impl Slot {

@@ -290,8 +290,7 @@ impl Task {
 /// Why an instance is no longer used.
 enum End {
     Stop,
-    /// Start another, which is called when this schedule says so, or at once.
-    /// Why, if somebody wants to know.
+    /// Start another: why, if somebody wants to know, and when it is called, if not at once.
     Again(Option<&'static str>, Option<Schedule>),
     Crashed(Fault),
 }

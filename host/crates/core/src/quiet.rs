@@ -18,6 +18,7 @@ use crate::units::{MonoTime, WallTime};
 use level::{Evidence, LevelMemory};
 use serde::Serialize;
 use signals::{Reading, SignalMemory};
+use std::borrow::Cow;
 use std::time::Duration;
 
 /// Thresholds of one signal, in the signal's own unit. Each is met when the value is at it or beyond it in the signal's
@@ -213,13 +214,16 @@ pub fn assess(
 }
 
 /// At most [`limits::PRESENCE_MAX`] of them, the heaviest first: many who say nothing must not hide one who says much.
-fn heaviest(presence: &[Presence]) -> Vec<Presence> {
+fn heaviest(presence: &[Presence]) -> Cow<'_, [Presence]> {
+    if presence.len() <= limits::PRESENCE_MAX {
+        return Cow::Borrowed(presence);
+    }
     let mut sorted = presence.to_vec();
     // NaN counts as the heaviest: unknown is never quiet.
     let weight = |one: &Presence| if one.weight.is_nan() { f64::INFINITY } else { one.weight };
     sorted.sort_by(|one, other| weight(other).total_cmp(&weight(one)));
     sorted.truncate(limits::PRESENCE_MAX);
-    sorted
+    Cow::Owned(sorted)
 }
 
 /// After a hole in the samples (suspend, a stopped process) nothing that was remembered says anything about now.

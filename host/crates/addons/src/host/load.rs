@@ -102,14 +102,15 @@ impl Workshop {
         let config = inner.config().clone();
         let own = config.addons.get(id).cloned().unwrap_or_default();
         let (AddonFiles { manifest, wasm }, digest) = read(candidate.clone()).await?;
+        let component_bytes = wasm.len();
         let granted =
             |inspection: &Inspection| grants::ungranted(id, inspection, &manifest.asks, &own.grants);
         // What was compiled before was inspected before that.
         let known = self.loader.find(digest).await?;
-        let (component, component_bytes) = match known {
+        let component = match known {
             Some(component) => {
                 granted(component.inspection())?;
-                (component, wasm.len())
+                component
             }
             None => {
                 let (wasm, inspection) = blocking(move || {
@@ -125,7 +126,7 @@ impl Workshop {
                 if now != digest {
                     return Err(AddonFileError::StillChanging(format!("{id}.wasm")).into());
                 }
-                (self.loader.component(&files.wasm, &inspection, turn).await?, files.wasm.len())
+                self.loader.component(&files.wasm, &inspection, turn).await?
             }
         };
         let inspection = Arc::clone(component.inspection());

@@ -23,7 +23,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Semaphore, mpsc, oneshot};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::{JoinError, JoinHandle, JoinSet};
 
 /// What the supervisor can be told.
 pub(crate) enum Order {
@@ -48,8 +48,44 @@ struct Loaded {
 /// Loads at once, those that wait for the compiler not counted.
 const LOADS_AT_ONCE: usize = 4;
 
-/// What a look at the folder comes to.
-type Looked = Result<Result<discover::Scan, discover::ScanError>, tokio::task::JoinError>;
+type Scanned = Result<discover::Scan, discover::ScanError>;
+
+/// When to look at the folder. Looks take time, and what changes during one may have been missed by it.
+struct Looks {
+    next: MonoTime,
+    /// When the newest one was over.
+    last: Option<MonoTime>,
+    goes_on: bool,
+}
+
+impl Looks {
+    fn new(now: MonoTime) -> Self {
+        Self { next: now, last: None, goes_on: false }
+    }
+
+    /// One begins. The next is at this time unless something calls for an earlier one.
+    fn begin(&mut self, next: MonoTime) {
+        self.goes_on = true;
+        self.next = next;
+    }
+
+    /// It is over, and the next is at this time at the latest.
+    fn end(&mut self, now: MonoTime, next: MonoTime) {
+        self.goes_on = false;
+        self.last = Some(now);
+        self.next = self.next.min(next);
+    }
+
+    /// Something has changed: look soon, but not each time while the folder is in uproar.
+    fn heard(&mut self, now: MonoTime) {
+        let soon = if self.goes_on {
+            now.plus(SCAN_SPACING)
+        } else {
+            self.last.map_or(now, |at| at.plus(SCAN_SPACING))
+        };
+        self.next = self.next.min(soon);
+    }
+}
 
 struct Supervisor {
     inner: Arc<Inner>,
@@ -61,7 +97,7 @@ struct Supervisor {
     /// Which addons were switched off while the daemon ran; `None` as long as that cannot be read: then nothing is loaded.
     disabled: Option<BTreeSet<AddonId>>,
     /// A look at the folder that is going on. A hung one must hold up no order.
-    scan: Option<JoinHandle<Result<discover::Scan, discover::ScanError>>>,
+    scan: Option<JoinHandle<Scanned>>,
     /// Who waits for an addon to have ended.
     waiting: Vec<(AddonId, oneshot::Sender<Result<(), AskError>>)>,
     turns: Arc<Semaphore>,
@@ -71,9 +107,7 @@ struct Supervisor {
     /// Addons that finish the call they are in; none of them is loaded before that is over.
     ending: JoinSet<AddonId>,
     notifier: Notifier,
-    looked_at: Option<MonoTime>,
-    /// When to look at the folder next.
-    look_at: MonoTime,
+    looks: Looks,
 }
 
 pub(super) async fn run(inner: Arc<Inner>, mut orders: mpsc::Receiver<Order>) {
@@ -93,11 +127,10 @@ pub(super) async fn run(inner: Arc<Inner>, mut orders: mpsc::Receiver<Order>) {
         generation: 0,
         ending: JoinSet::new(),
         notifier: Notifier::new(&path),
-        looked_at: None,
-        look_at: clock::mono(),
+        looks: Looks::new(clock::mono()),
     };
     loop {
-        let due = tokio::time::Instant::now() + supervisor.look_at.since(clock::mono());
+        let due = tokio::time::Instant::now() + supervisor.looks.next.since(clock::mono());
         tokio::select! {
             order = orders.recv() => match order {
                 Some(Order::Enable { id, enabled, done }) => supervisor.enable(&id, enabled, done),
@@ -118,24 +151,21 @@ pub(super) async fn run(inner: Arc<Inner>, mut orders: mpsc::Receiver<Order>) {
             },
             Some(loaded) = loads.recv() => supervisor.loaded(loaded),
             Some(ended) = supervisor.ending.join_next() => supervisor.ended(ended),
-            () = supervisor.notifier.changed() => supervisor.heard(),
-            looked = looked(&mut supervisor.scan) => supervisor.look_at = supervisor.looked(looked),
+            () = supervisor.notifier.changed() => supervisor.looks.heard(clock::mono()),
+            looked = looked(&mut supervisor.scan) => {
+                let next = supervisor.looked(looked);
+                supervisor.looks.end(clock::mono(), next);
+            }
             () = tokio::time::sleep_until(due), if supervisor.scan.is_none() => supervisor.look(&path),
         }
     }
 }
 
 impl Supervisor {
-    /// Something has changed in the folder: look soon, but not each time while it is in uproar.
-    fn heard(&mut self) {
-        let soon = self.looked_at.map_or_else(clock::mono, |at| at.plus(SCAN_SPACING));
-        self.look_at = self.look_at.min(soon);
-    }
-
     /// A file was still being written when it was read.
     fn look_again(&mut self, id: &AddonId) {
         self.folder.retry(id);
-        self.look_at = self.look_at.min(clock::mono().plus(SCAN_SPACING));
+        self.looks.heard(clock::mono());
     }
 
     /// Begins to look at the folder.
@@ -149,11 +179,14 @@ impl Supervisor {
                         "which addons are switched off cannot be read from {} ({error}), so none is loaded: mend or remove the file",
                         file.display()
                     );
-                    self.look_at = self.unread("addons_disabled_unreadable", text);
+                    let next = self.unread("addons_disabled_unreadable", text);
+                    self.looks.begin(next);
+                    self.looks.end(clock::mono(), next);
                     return;
                 }
             }
         }
+        self.looks.begin(clock::mono().plus(self.notifier.poll_interval()));
         let folder = path.to_owned();
         self.scan = Some(tokio::task::spawn_blocking(move || discover::scan(&folder)));
     }
@@ -169,7 +202,7 @@ impl Supervisor {
     }
 
     /// Acts on what has changed in the folder; returns when to look again although nothing is heard.
-    fn looked(&mut self, looked: Looked) -> MonoTime {
+    fn looked(&mut self, looked: Result<Scanned, JoinError>) -> MonoTime {
         let scan = match looked {
             Ok(Ok(scan)) => scan,
             Ok(Err(error)) => return self.unread(error.code(), error.to_string()),
@@ -196,9 +229,7 @@ impl Supervisor {
                 Change::Cleared { name } => self.cleared(&name),
             }
         }
-        let now = clock::mono();
-        self.looked_at = Some(now);
-        let unheard = now.plus(self.notifier.poll_interval());
+        let unheard = clock::mono().plus(self.notifier.poll_interval());
         self.folder.due().map_or(unheard, |due| due.min(unheard))
     }
 
@@ -215,11 +246,10 @@ impl Supervisor {
                 task: None,
                 loading: None,
                 generation,
-                leaving: false,
             });
             slot.generation = generation;
             slot.stop_loading();
-            (Arc::clone(&slot.addon), slot.leaving, slot.task.is_some())
+            (Arc::clone(&slot.addon), slot.addon.is_leaving(), slot.task.is_some())
         };
         if !self.is_switched_on(id) {
             addon.set_state(now, AddonState::Disabled, None, None);
@@ -280,6 +310,11 @@ impl Supervisor {
         self.inner.slots().get(id).is_some_and(|slot| slot.task.is_some())
     }
 
+    /// It has been told to end and has not yet.
+    fn is_leaving(&self, id: &AddonId) -> bool {
+        self.addon(id).is_some_and(|addon| addon.is_leaving())
+    }
+
     /// A load is over: run it, or say why not.
     fn loaded(&mut self, loaded: Loaded) {
         let Loaded { id, generation, why, result } = loaded;
@@ -337,7 +372,6 @@ impl Supervisor {
             slot.generation = 0;
             slot.stop_loading();
             let task = slot.task.take()?;
-            slot.leaving = true;
             slot.addon.set_leaving(true);
             Some(task)
         });
@@ -358,11 +392,10 @@ impl Supervisor {
     }
 
     /// An addon has ended. It may have come back or been switched on again meanwhile.
-    fn ended(&mut self, ended: Result<AddonId, tokio::task::JoinError>) {
+    fn ended(&mut self, ended: Result<AddonId, JoinError>) {
         let Ok(id) = ended else { return };
-        if let Some(slot) = self.inner.slots().get_mut(&id) {
-            slot.leaving = false;
-            slot.addon.set_leaving(false);
+        if let Some(addon) = self.addon(&id) {
+            addon.set_leaving(false);
         }
         if self.candidates.contains_key(&id) {
             self.rest(&id);
@@ -384,8 +417,7 @@ impl Supervisor {
 
     fn remove(&mut self, id: &AddonId) {
         self.candidates.remove(id);
-        let leaving = self.inner.slots().get(id).is_some_and(|slot| slot.leaving);
-        if !leaving && !self.end(id) {
+        if !self.is_leaving(id) && !self.end(id) {
             self.forget(id);
         }
     }
@@ -440,8 +472,7 @@ impl Supervisor {
         if switched {
             self.apply(id, "reload");
         }
-        let leaving = self.inner.slots().get(id).is_some_and(|slot| slot.leaving);
-        if switched && !enabled && leaving {
+        if switched && !enabled && self.is_leaving(id) {
             self.waiting.push((id.clone(), done));
         } else {
             let _ = done.send(result);
@@ -502,7 +533,7 @@ impl Supervisor {
 }
 
 /// Waits for a look at the folder to be over; for ever when there is none.
-async fn looked(scan: &mut Option<JoinHandle<Result<discover::Scan, discover::ScanError>>>) -> Looked {
+async fn looked(scan: &mut Option<JoinHandle<Scanned>>) -> Result<Scanned, JoinError> {
     let Some(running) = scan else { return std::future::pending().await };
     let looked = running.await;
     *scan = None;
@@ -530,4 +561,44 @@ fn write_disabled(file: &Path, disabled: &BTreeSet<AddonId>) -> std::io::Result<
     }
     out.sync_all()?;
     std::fs::rename(&part, file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Looks, SCAN_SPACING};
+    use lowtide_core::units::MonoTime;
+    use std::time::Duration;
+
+    fn at(millis: u64) -> MonoTime {
+        MonoTime::default().plus(Duration::from_millis(millis))
+    }
+
+    #[test]
+    fn what_is_heard_during_a_look_is_looked_at_soon_after_it() {
+        let mut looks = Looks::new(at(0));
+        looks.begin(at(5_000));
+        looks.heard(at(20));
+        looks.end(at(40), at(5_040));
+        assert_eq!(looks.next, at(20).plus(SCAN_SPACING));
+    }
+
+    #[test]
+    fn a_folder_in_uproar_is_looked_at_once_in_a_while() {
+        let mut looks = Looks::new(at(0));
+        looks.heard(at(0));
+        assert_eq!(looks.next, at(0), "the first at once");
+        looks.begin(at(5_000));
+        looks.end(at(1), at(5_001));
+        looks.heard(at(2));
+        looks.heard(at(3));
+        assert_eq!(looks.next, at(1).plus(SCAN_SPACING));
+    }
+
+    #[test]
+    fn without_news_the_poll_decides() {
+        let mut looks = Looks::new(at(0));
+        looks.begin(at(5_000));
+        looks.end(at(10), at(700));
+        assert_eq!(looks.next, at(700), "a file that has not settled");
+    }
 }

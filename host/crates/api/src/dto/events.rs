@@ -89,7 +89,7 @@ pub(crate) enum EventData<'a> {
         to: Option<&'static str>,
         /// Version in its manifest.
         version: Option<&'a str>,
-        /// Why: the code of the problem, or `new_file`, `memory`, `settings`, `reload` or `rolled_back` when it was replaced; null
+        /// Why: the code of the problem, or `new_file`, `settings`, `reload` or `rolled_back` when it was replaced; null
         /// when nothing is wrong.
         #[schema(example = "trap")]
         code: Option<&'static str>,
