@@ -629,10 +629,10 @@ mod tests {
     use super::*;
     use crate::caps::blocking::Blocking;
     use crate::caps::log::LogBuffer;
-    use crate::caps::rate::TokenBucket;
     use crate::id::AddonId;
     use crate::meter::Meter;
     use crate::recorder::{Names, Recorder};
+    use lowtide_core::rate::TokenBucket;
 
     fn addon() -> Addon {
         let (id, meter) = (AddonId::new("one").unwrap(), Arc::new(Meter::default()));

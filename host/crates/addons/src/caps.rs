@@ -6,5 +6,4 @@ pub mod http;
 pub mod kv;
 pub mod leases;
 pub mod log;
-pub mod rate;
 pub mod system;

@@ -73,3 +73,52 @@ pub const QUERY_STRING_BYTES_MAX: usize = 8 << 10;
 
 /// Time that open requests get to finish at shutdown before they are cut.
 pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
+
+/// Units that one request may ask for: a scale that people can think in.
+pub const COST_UNITS_MAX: u32 = 100;
+
+/// Units of capacity that may be configured: a hundred thousand of the largest requests.
+pub const CAPACITY_UNITS_MAX: u32 = 10_000_000;
+
+/// How much earlier a request counts as made for each step of priority: a LOW one waits four hours for HIGH ones, and not for ever.
+pub const LEASE_PRIORITY_STEP: Duration = Duration::from_secs(2 * 3_600);
+
+/// Leases that have ended and are still known by name: so that a late heartbeat is told how it ended, and a repeated request gets the
+/// lease that it had.
+pub const LEASES_ENDED_KEPT: usize = 4_096;
+
+/// Jobs of which it is kept when they were last done.
+pub const LEASE_RUNS_KEPT: usize = 1_024;
+
+/// Holders of whom it is known how often they asked; the one that was not heard for longest makes room.
+pub const LEASE_HOLDERS_MAX: usize = 4_096;
+
+/// Bytes of a holder's name, a job type, a window's name.
+pub const LEASE_NAME_BYTES_MAX: usize = 64;
+
+/// Bytes of an idempotency key: a UUID has 36, a hash in hex 64.
+pub const LEASE_KEY_BYTES_MAX: usize = 128;
+
+/// Bytes of a note or reason that a client gives.
+pub const LEASE_NOTE_BYTES_MAX: usize = 256;
+
+/// Windows of the operator: several for each day.
+pub const LEASE_WINDOWS_MAX: usize = 32;
+
+/// Longest duration that a request may name.
+pub const LEASE_DURATION_MAX: Duration = Duration::from_secs(30 * 86_400);
+
+/// Longest time that work stands still: restic's locks go stale after 30 minutes.
+pub const FREEZE_MAX: Duration = Duration::from_secs(20 * 60);
+
+/// Longest time that a holder may be given to let go.
+pub const REVOKE_GRACE_MAX: Duration = Duration::from_secs(3_600);
+
+/// Leases that one step ends, pauses or grants without being asked: more would hold up the tick (0.1 s for ten thousand).
+pub const LEASE_SWEEP_MAX: usize = 10_000;
+
+/// Waiting requests that are passed over in one look at the queue because there is no room for them.
+pub const LEASE_SCAN_MAX: usize = 128;
+
+/// Time that holders have to be heard again after the daemon itself stood still: one heartbeat.
+pub const STALL_GRACE: Duration = Duration::from_secs(10);

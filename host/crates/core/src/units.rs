@@ -1,11 +1,11 @@
 //! Time as plain values, and the units that a metric may have. The one place for units; it never reads a clock.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// A moment on the wall clock: milliseconds since 1970-01-01T00:00:00Z. For display and for queries, never for deadlines:
 /// it can jump.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct WallTime(pub i64);
 

@@ -4,9 +4,9 @@
 //! there it is exact. All functions block; the host calls them off its async threads. It reads no clock.
 
 use crate::caps::blocking::Hanging;
-use crate::caps::rate::TokenBucket;
 use crate::id::AddonId;
 use crate::limits;
+use lowtide_core::rate::TokenBucket;
 use lowtide_core::units::MonoTime;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};

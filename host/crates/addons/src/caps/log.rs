@@ -2,8 +2,8 @@
 //!
 //! It writes nothing anywhere: whoever calls it passes lines from `warn` on to the daemon's log. It reads no clock.
 
-use crate::caps::rate::TokenBucket;
 use crate::limits;
+use lowtide_core::rate::TokenBucket;
 use lowtide_core::units::{Now, WallTime};
 use std::borrow::Cow;
 use std::collections::VecDeque;

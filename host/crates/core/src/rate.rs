@@ -1,8 +1,8 @@
-//! How often an addon may do something: a token bucket, counted in whole billionths so that nothing is lost to rounding.
+//! How often something may be done: a token bucket, counted in whole billionths so that nothing is lost to rounding.
 //!
-//! Pure: it reads no clock. Whoever counts host calls, lines, writes and requests holds one of its own.
+//! Whoever counts host calls, lines, writes or requests holds one of its own.
 
-use lowtide_core::units::MonoTime;
+use crate::units::MonoTime;
 
 /// Billionths of a token in a token: a nanosecond at one token a second earns one.
 const SCALE: u64 = 1_000_000_000;
