@@ -3,8 +3,12 @@
 //! The quota is held here and nowhere else: it is counted within the transaction that writes. What a key or value may be is the
 //! caller's to check.
 
+use crate::open::Schema;
 use crate::{Failure, Store, StoreError};
 use rusqlite::{OptionalExtension, Transaction, TransactionBehavior, params};
+
+/// The schema of the addons' store.
+pub(crate) const SCHEMA: Schema = &[include_str!("../schema/001_addon_kv.sql")];
 
 /// How much one addon has, or may have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,7 +27,7 @@ impl Store {
     /// # Errors
     /// When the file cannot be read.
     pub fn kv_get(&self, addon: &str, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        self.with(|connection| {
+        self.file.with(|connection| {
             let mut query =
                 connection.prepare_cached("SELECT value FROM addon_kv WHERE addon = ?1 AND key = ?2")?;
             Ok(query.query_row([addon, key], |row| row.get(0)).optional()?)
@@ -35,7 +39,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Quota`] when the addon would have more than `quota`; nothing is written then. Or when the file cannot be written.
     pub fn kv_set(&self, addon: &str, key: &str, value: &[u8], quota: KvQuota) -> Result<(), StoreError> {
-        self.with(|connection| {
+        self.file.with(|connection| {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             check_quota(&transaction, addon, key, value, quota)?;
             transaction
@@ -53,7 +57,7 @@ impl Store {
     /// # Errors
     /// When the file cannot be written.
     pub fn kv_delete(&self, addon: &str, key: &str) -> Result<(), StoreError> {
-        self.with(|connection| {
+        self.file.with(|connection| {
             let mut delete =
                 connection.prepare_cached("DELETE FROM addon_kv WHERE addon = ?1 AND key = ?2")?;
             delete.execute([addon, key])?;
@@ -66,7 +70,7 @@ impl Store {
     /// # Errors
     /// When the file cannot be read.
     pub fn kv_list(&self, addon: &str, prefix: &str, limit: usize) -> Result<Vec<String>, StoreError> {
-        self.with(|connection| {
+        self.file.with(|connection| {
             // No LIKE: its signs may be part of a key. What begins with the prefix stands together, and first.
             let mut query = connection
                 .prepare_cached("SELECT key FROM addon_kv WHERE addon = ?1 AND key >= ?2 ORDER BY key")?;
@@ -90,7 +94,7 @@ impl Store {
     /// # Errors
     /// When the file cannot be read.
     pub fn kv_usage(&self, addon: &str) -> Result<KvQuota, StoreError> {
-        self.with(|connection| {
+        self.file.with(|connection| {
             let (keys, bytes) =
                 connection.prepare_cached(USAGE)?.query_row([addon], |row| Ok((row.get(0)?, row.get(1)?)))?;
             Ok(KvQuota { bytes, keys })
@@ -102,7 +106,7 @@ impl Store {
     /// # Errors
     /// When the file cannot be written.
     pub fn kv_clear(&self, addon: &str) -> Result<usize, StoreError> {
-        self.with(|connection| Ok(connection.execute("DELETE FROM addon_kv WHERE addon = ?1", [addon])?))
+        self.file.with(|connection| Ok(connection.execute("DELETE FROM addon_kv WHERE addon = ?1", [addon])?))
     }
 }
 

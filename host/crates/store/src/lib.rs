@@ -1,17 +1,22 @@
-//! What Lowtide keeps on disk, in one SQLite file: opening it, bringing its schema up to date, and putting a corrupt one aside.
+//! What Lowtide keeps on disk, in SQLite files: opening one, bringing its schema up to date, and putting a corrupt one aside. Leases
+//! have a file of their own: their commits must not wait for anything else's.
 //!
-//! It knows nothing of addons but their names, reads no clock and logs nothing: `app` calls it, off the tick's thread, and shows what
+//! It knows nothing of addons but their names, decides nothing about leases, reads no clock and logs nothing: `app` calls it, off the tick's thread, and shows what
 //! it reports. Every call blocks.
 
+mod file;
 mod kv;
+mod leases;
 pub mod limits;
 mod open;
+mod token_mark;
 
+use file::{Failure, File};
 pub use kv::KvQuota;
-use rusqlite::{Connection, ErrorCode};
-use std::fmt;
+pub use leases::{Batch, LeaseStore, Stored};
+use rusqlite::ErrorCode;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+pub use token_mark::{TokenMark, TokenStart};
 
 /// Why the store did not do what was asked. The texts are for people.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -22,6 +27,9 @@ pub enum StoreError {
     /// The file cannot be read or written now.
     #[error("{0}")]
     Unavailable(String),
+    /// There is no room on the disk.
+    #[error("{0}")]
+    Full(String),
     /// The file belongs to a newer version of the program, and was left alone.
     #[error(
         "{} has schema {found}, this version knows up to {known}: start the newer version again, or move the file away",
@@ -46,24 +54,10 @@ pub struct Quarantine {
     pub reason: String,
 }
 
-/// An open store.
+/// The store of addons.
+#[derive(Debug)]
 pub struct Store {
-    path: PathBuf,
-    state: Mutex<State>,
-}
-
-struct State {
-    /// None after a failure that leaves doubt about the file: the next call opens it anew.
-    connection: Option<Connection>,
-    quarantine: Option<Quarantine>,
-    /// What SQLite said when it found the file corrupt in the last call: the next one puts it aside.
-    corrupt: Option<String>,
-}
-
-impl fmt::Debug for Store {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Store").field("path", &self.path).finish_non_exhaustive()
-    }
+    file: File,
 }
 
 impl Store {
@@ -73,55 +67,13 @@ impl Store {
     /// # Errors
     /// When the file cannot be opened or written, or belongs to a newer version.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let opened = open::open(path, None)?;
-        let state =
-            State { connection: Some(opened.connection), quarantine: opened.quarantine, corrupt: None };
-        Ok(Self { path: path.to_owned(), state: Mutex::new(state) })
+        Ok(Self { file: File::open(path, kv::SCHEMA)? })
     }
 
     /// The corrupt file that was last put aside since the start, if there was one: what it held is gone until someone repairs it.
     #[must_use]
     pub fn quarantine(&self) -> Option<Quarantine> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).quarantine.clone()
-    }
-
-    /// Runs `work` on the connection, opened anew if the last call left doubt about it.
-    fn with<T>(&self, work: impl FnOnce(&mut Connection) -> Result<T, Failure>) -> Result<T, StoreError> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut connection = match state.connection.take() {
-            Some(connection) => connection,
-            None => {
-                let opened = open::open(&self.path, state.corrupt.clone())?;
-                state.corrupt = None;
-                state.quarantine = opened.quarantine.or(state.quarantine.take());
-                opened.connection
-            }
-        };
-        let result = work(&mut connection);
-        // After a failed write to the disk nobody knows what is there: only a fresh look at the file tells.
-        match &result {
-            Err(Failure::Sqlite(error)) if is_corrupt(error) => {
-                state.corrupt = Some(open::lower(&error.to_string()))
-            }
-            Err(Failure::Sqlite(error)) if leaves_doubt(error) => {}
-            _ => state.connection = Some(connection),
-        }
-        result.map_err(|failure| match failure {
-            Failure::Quota(text) => StoreError::Quota(text),
-            Failure::Sqlite(error) => unavailable(&self.path, &error),
-        })
-    }
-}
-
-/// Why work on the connection failed.
-enum Failure {
-    Quota(String),
-    Sqlite(rusqlite::Error),
-}
-
-impl From<rusqlite::Error> for Failure {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Sqlite(error)
+        self.file.quarantine()
     }
 }
 
@@ -159,5 +111,10 @@ fn unavailable(path: &Path, error: &rusqlite::Error) -> StoreError {
         }
         _ => "check the disk",
     };
-    StoreError::Unavailable(format!("{}: {}: {advice}", path.display(), open::lower(&error.to_string())))
+    let text = format!("{}: {}: {advice}", path.display(), open::lower(&error.to_string()));
+    if error.sqlite_error_code() == Some(ErrorCode::DiskFull) {
+        StoreError::Full(text)
+    } else {
+        StoreError::Unavailable(text)
+    }
 }

@@ -11,8 +11,8 @@ use std::io;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-/// The schema, step by step: the file is at `PRAGMA user_version` n when the first n were run. A released step never changes.
-const MIGRATIONS: &[&str] = &[include_str!("../schema/001_addon_kv.sql")];
+/// A schema, step by step: the file is at `PRAGMA user_version` n when the first n were run. A released step never changes.
+pub(crate) type Schema = &'static [&'static str];
 
 pub(crate) struct Opened {
     pub(crate) connection: Connection,
@@ -26,10 +26,10 @@ enum Trouble {
 }
 
 /// Opens the file; with `corrupt`, what was found wrong with it already, it is put aside unseen.
-pub(crate) fn open(path: &Path, corrupt: Option<String>) -> Result<Opened, StoreError> {
+pub(crate) fn open(path: &Path, schema: Schema, corrupt: Option<String>) -> Result<Opened, StoreError> {
     let first = match corrupt {
         Some(reason) => Err(Trouble::Corrupt(reason)),
-        None => try_open(path),
+        None => try_open(path, schema),
     };
     let reason = match first {
         Ok(connection) => return Ok(Opened { connection, quarantine: None }),
@@ -41,7 +41,7 @@ pub(crate) fn open(path: &Path, corrupt: Option<String>) -> Result<Opened, Store
             format!("{} is corrupt ({reason}) and cannot be renamed: {error}: move it away", path.display());
         StoreError::Unavailable(text)
     })?;
-    match try_open(path) {
+    match try_open(path, schema) {
         Ok(connection) => Ok(Opened { connection, quarantine: Some(Quarantine { moved_to, reason }) }),
         Err(Trouble::Other(error)) => Err(error),
         Err(Trouble::Corrupt(reason)) => {
@@ -52,7 +52,7 @@ pub(crate) fn open(path: &Path, corrupt: Option<String>) -> Result<Opened, Store
     }
 }
 
-fn try_open(path: &Path) -> Result<Connection, Trouble> {
+fn try_open(path: &Path, schema: Schema) -> Result<Connection, Trouble> {
     let sqlite = |error| trouble(path, &error);
     prepare_file(path).map_err(|error| {
         let advice = "check that its folder is there and that the daemon may write to it";
@@ -72,7 +72,7 @@ fn try_open(path: &Path) -> Result<Connection, Trouble> {
     if let Some(damage) = damage(&connection, path).map_err(sqlite)? {
         return Err(Trouble::Corrupt(damage));
     }
-    migrate(&mut connection, path, MIGRATIONS)?;
+    migrate(&mut connection, path, schema)?;
     Ok(connection)
 }
 

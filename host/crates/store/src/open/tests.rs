@@ -36,7 +36,7 @@ fn nobody_else_reads_the_files() {
 #[test]
 fn commits_reach_the_disk() {
     let (_folder, path) = folder();
-    let connection = open(&path, None).unwrap().connection;
+    let connection = open(&path, crate::kv::SCHEMA, None).unwrap().connection;
     let pragma = |name: &str| {
         connection.pragma_query_value(None, name, |row| row.get::<_, rusqlite::types::Value>(0)).unwrap()
     };
@@ -150,7 +150,7 @@ fn damage_while_running_is_found_at_the_next_call() {
     }
     // Nothing of it may be left in the log or in memory.
     store
-        .with(|connection| {
+        .file.with(|connection| {
             Ok(connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE); PRAGMA shrink_memory")?)
         })
         .unwrap();

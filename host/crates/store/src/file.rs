@@ -1,0 +1,91 @@
+//! One SQLite file that is opened anew after whatever leaves doubt about it. What is in it is its users' business.
+
+use crate::open::{self, Schema};
+use crate::{Quarantine, StoreError, is_corrupt, leaves_doubt, unavailable};
+use rusqlite::Connection;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+/// An open file.
+pub(crate) struct File {
+    path: PathBuf,
+    schema: Schema,
+    state: Mutex<State>,
+}
+
+struct State {
+    /// None after a failure that leaves doubt about the file: the next call opens it anew.
+    connection: Option<Connection>,
+    quarantine: Option<Quarantine>,
+    /// What SQLite said when it found the file corrupt in the last call: the next one puts it aside.
+    corrupt: Option<String>,
+}
+
+impl fmt::Debug for File {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("File").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+impl File {
+    pub(crate) fn open(path: &Path, schema: Schema) -> Result<Self, StoreError> {
+        let opened = open::open(path, schema, None)?;
+        let state =
+            State { connection: Some(opened.connection), quarantine: opened.quarantine, corrupt: None };
+        Ok(Self { path: path.to_owned(), schema, state: Mutex::new(state) })
+    }
+
+    pub(crate) fn quarantine(&self) -> Option<Quarantine> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).quarantine.clone()
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Runs `work` on the connection, opened anew if the last call left doubt about it.
+    pub(crate) fn with<T>(
+        &self,
+        work: impl FnOnce(&mut Connection) -> Result<T, Failure>,
+    ) -> Result<T, StoreError> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut connection = match state.connection.take() {
+            Some(connection) => connection,
+            None => {
+                let opened = open::open(&self.path, self.schema, state.corrupt.clone())?;
+                state.corrupt = None;
+                state.quarantine = opened.quarantine.or(state.quarantine.take());
+                opened.connection
+            }
+        };
+        let result = work(&mut connection);
+        // After a failed write to the disk nobody knows what is there: only a fresh look at the file tells.
+        match &result {
+            Err(Failure::Sqlite(error)) if is_corrupt(error) => {
+                state.corrupt = Some(open::lower(&error.to_string()));
+            }
+            Err(Failure::Sqlite(error)) if leaves_doubt(error) => {}
+            _ => state.connection = Some(connection),
+        }
+        result.map_err(|failure| match failure {
+            Failure::Quota(text) => StoreError::Quota(text),
+            Failure::Garbled(text) => StoreError::Unavailable(format!("{}: {text}", self.path.display())),
+            Failure::Sqlite(error) => unavailable(&self.path, &error),
+        })
+    }
+}
+
+/// Why work on the connection failed.
+pub(crate) enum Failure {
+    Quota(String),
+    /// A row cannot be read.
+    Garbled(String),
+    Sqlite(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for Failure {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
