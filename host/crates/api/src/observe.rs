@@ -171,8 +171,12 @@ mod tests {
 
     #[test]
     fn a_route_that_panics_is_answered_by_a_problem_and_counted() {
-        let settings =
-            Settings { collect: CollectConfig::default(), quiet: QuietConfig::default(), addons: None };
+        let settings = Settings {
+            collect: CollectConfig::default(),
+            quiet: QuietConfig::default(),
+            leases: None,
+            addons: None,
+        };
         let hooks = Hooks { after_tick: Box::new(|_| {}) };
         let app = App::start(settings, Arc::new(ApiMeter::new(ROUTES)), hooks).unwrap();
         let shared = Shared::new(app.clone(), tokio::sync::watch::channel(false).1);

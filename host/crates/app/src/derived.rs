@@ -1,6 +1,9 @@
 //! The daemon's series about itself, made by the tick in the same form as any collector's: the verdict, the health of the
-//! collectors, and the tick's own timing. So they are in the window, in history and in the exposition like the rest.
+//! collectors, the tick's own timing, and the scheduler. So they are in the window, in history and in the exposition like the rest.
 
+mod leases;
+
+use crate::leases::LeaseFacts;
 use lowtide_core::metric::{MetricDef, SampleBuffer, Text};
 use lowtide_core::quiet::{InputStatus, Level, QuietAssessment};
 use lowtide_core::report::{CollectorInfo, CollectorReport, CollectorStatus, Samples};
@@ -111,6 +114,8 @@ pub struct TickFacts {
     pub previous_duration: Duration,
     /// Ticks left out since the start.
     pub missed: u64,
+    /// Leases, as of the tick before; `None` when the daemon runs without them.
+    pub leases: Option<LeaseFacts>,
 }
 
 /// The buffers of the derived reports.
@@ -119,13 +124,14 @@ pub(crate) struct Derived {
     quiet: (Arc<CollectorInfo>, SampleBuffer),
     collectors: (Arc<CollectorInfo>, SampleBuffer),
     tick: (Arc<CollectorInfo>, SampleBuffer),
+    leases: (Arc<CollectorInfo>, SampleBuffer),
     since: Option<WallTime>,
 }
 
 impl Derived {
     pub(crate) fn new() -> Self {
-        let [quiet, collectors, tick] = infos().map(|info| (Arc::new(info), SampleBuffer::new()));
-        Self { quiet, collectors, tick, since: None }
+        let [quiet, collectors, tick, leases] = infos().map(|info| (Arc::new(info), SampleBuffer::new()));
+        Self { quiet, collectors, tick, leases, since: None }
     }
 
     /// The reports of one tick, from the window as it was before it.
@@ -140,9 +146,15 @@ impl Derived {
         write_quiet(&mut self.quiet.1, verdict);
         write_collectors(&mut self.collectors.1, snapshot);
         write_tick(&mut self.tick.1, facts, window);
+        let leases = facts.leases.map(|facts| {
+            leases::write(&mut self.leases.1, &facts);
+            &mut self.leases
+        });
         [&mut self.quiet, &mut self.collectors, &mut self.tick]
+            .into_iter()
+            .chain(leases)
             .map(|(info, buffer)| report(Arc::clone(info), buffer, snapshot, since))
-            .into()
+            .collect()
     }
 }
 
@@ -229,9 +241,9 @@ fn report(
     }
 }
 
-/// Who the derived reports are, for documents: `quiet`, `collector` and `tick`.
+/// Who the derived reports are, for documents: `quiet`, `collectors`, `tick` and `leases`.
 #[must_use]
-pub fn infos() -> [CollectorInfo; 3] {
+pub fn infos() -> [CollectorInfo; 4] {
     let info = |name: &'static str, prefix: &'static str, help: &'static str, metrics: &[&MetricDef]| {
         CollectorInfo {
             name: name.into(),
@@ -256,6 +268,7 @@ pub fn infos() -> [CollectorInfo; 3] {
             "The tick's own timing and memory.",
             &[&LATENESS, &TICK_DURATION, &MISSED, &WINDOW_SERIES, &WINDOW_DROPPED],
         ),
+        info("leases", "lease_", "The scheduler, as of the tick before.", &leases::METRICS),
     ]
 }
 

@@ -3,6 +3,7 @@
 //! A slow reader costs nothing: it holds a number, not a buffer. What it missed is told to it as a count.
 
 use lowtide_addons::AddonState;
+use lowtide_core::lease::{Lease, Record};
 use lowtide_core::limits;
 use lowtide_core::quiet::Level;
 use lowtide_core::report::CollectorStatus;
@@ -90,6 +91,13 @@ pub enum EventKind {
         /// Details.
         attributes: Vec<(String, String)>,
     },
+    /// Something happened to a lease, or to what all leases depend on. It is on disk.
+    Lease {
+        /// What.
+        record: Arc<Record>,
+        /// The lease as it was when this was told.
+        lease: Option<Arc<Lease>>,
+    },
 }
 
 impl EventKind {
@@ -103,11 +111,13 @@ impl EventKind {
             Self::Reload { .. } => "reload",
             Self::Addon { .. } => "addon",
             Self::Reported { .. } => "addon_event",
+            Self::Lease { .. } => "lease",
         }
     }
 
     /// All names.
-    pub const NAMES: [&'static str; 6] = ["tick", "state", "collector", "reload", "addon", "addon_event"];
+    pub const NAMES: [&'static str; 7] =
+        ["tick", "state", "collector", "reload", "addon", "addon_event", "lease"];
 }
 
 /// The events that follow from going from one state to the next.

@@ -2,6 +2,7 @@
 
 use crate::addons::{LazyStore, event};
 use crate::events::{EventKind, EventLog};
+use crate::leases::{LeaseSettings, Leases};
 use crate::metronome::{self, Command};
 use crate::tick::Ticker;
 use lowtide_addons::{AddonHost, HostConfig, Outside};
@@ -29,6 +30,8 @@ pub struct Settings {
     pub collect: CollectConfig,
     /// How the verdict is made.
     pub quiet: QuietConfig,
+    /// Leases; `None` runs without them.
+    pub leases: Option<LeaseSettings>,
     /// Addons; `None` runs without them.
     pub addons: Option<AddonSettings>,
 }
@@ -87,6 +90,7 @@ pub struct App {
     events: Arc<EventLog>,
     state: watch::Receiver<Option<Arc<HostState>>>,
     commands: SyncSender<Command>,
+    leases: Option<Leases>,
     addons: Option<AddonHost>,
     // Joined once, by whoever stops the daemon.
     ticking: Arc<Mutex<Option<JoinHandle<()>>>>,
@@ -107,14 +111,19 @@ impl App {
             tick,
             seed(started),
         );
+        let leases = settings
+            .leases
+            .map(|leases| Leases::start(leases, Arc::clone(&events)))
+            .transpose()
+            .map_err(StartError::Thread)?;
         let addons = settings
             .addons
             .map(|addons| start_addons(addons, state.clone(), Arc::clone(&events)))
             .transpose()
             .map_err(StartError::Addons)?;
         let (commands, inbox) = std::sync::mpsc::sync_channel(COMMANDS_MAX);
-        let ticking =
-            metronome::start(ticker, runner, addons.clone(), inbox, hooks).map_err(StartError::Thread)?;
+        let ticking = metronome::start(ticker, runner, leases.clone(), addons.clone(), inbox, hooks)
+            .map_err(StartError::Thread)?;
         let about = About {
             version: env!("CARGO_PKG_VERSION"),
             started,
@@ -122,7 +131,7 @@ impl App {
             tick,
         };
         let ticking = Arc::new(Mutex::new(Some(ticking)));
-        Ok(Self { about: Arc::new(about), meter, window, events, state, commands, addons, ticking })
+        Ok(Self { about: Arc::new(about), meter, window, events, state, commands, leases, addons, ticking })
     }
 
     /// What is fixed while the daemon runs.
@@ -152,6 +161,12 @@ impl App {
     /// Reads the window of the last hour. The tick waits while `read` runs: it must be short and must not block.
     pub fn with_window<T>(&self, read: impl FnOnce(&Window) -> T) -> T {
         read(&self.window.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The leases; `None` when the daemon runs without them.
+    #[must_use]
+    pub fn leases(&self) -> Option<&Leases> {
+        self.leases.as_ref()
     }
 
     /// The addons; `None` when the daemon runs without them.
@@ -193,6 +208,10 @@ impl App {
             && ticking.join().is_err()
         {
             tracing::error!("the tick loop panicked");
+        }
+        // Last: addons give their leases back while they end.
+        if let Some(leases) = &self.leases {
+            leases.stop();
         }
     }
 }

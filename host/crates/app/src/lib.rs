@@ -7,10 +7,13 @@ mod addons;
 mod derived;
 mod events;
 mod handle;
+mod leases;
+mod local_time;
 mod metronome;
 mod tick;
 
 pub use derived::{TickFacts, infos as derived_infos};
 pub use events::{Event, EventKind, EventLog, Since};
 pub use handle::{About, AddonSettings, App, Hooks, Settings, StartError};
+pub use leases::{LeaseError, LeaseFacts, LeaseSettings, Leases};
 pub use tick::Ticker;

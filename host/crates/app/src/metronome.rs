@@ -3,6 +3,8 @@
 
 use crate::derived::TickFacts;
 use crate::handle::Hooks;
+use crate::leases::Leases;
+use crate::local_time::week_minute;
 use crate::tick::Ticker;
 use lowtide_addons::AddonHost;
 use lowtide_clock as clock;
@@ -29,17 +31,19 @@ const STACK_BYTES: usize = 512 << 10;
 pub(crate) fn start(
     ticker: Ticker,
     runner: Runner,
+    leases: Option<Leases>,
     addons: Option<AddonHost>,
     inbox: Receiver<Command>,
     hooks: Hooks,
 ) -> io::Result<JoinHandle<()>> {
     let builder = std::thread::Builder::new().name("lt-tick".into()).stack_size(STACK_BYTES);
-    builder.spawn(move || run(ticker, runner, addons.as_ref(), &inbox, hooks))
+    builder.spawn(move || run(ticker, runner, leases.as_ref(), addons.as_ref(), &inbox, hooks))
 }
 
 fn run(
     mut ticker: Ticker,
     mut runner: Runner,
+    leases: Option<&Leases>,
     addons: Option<&AddonHost>,
     inbox: &Receiver<Command>,
     mut hooks: Hooks,
@@ -51,6 +55,7 @@ fn run(
         let now = clock::now();
         facts.lateness = now.mono.since(due);
         let state = ticker.collect_and_tick(&mut runner, addons, now, facts);
+        facts.leases = leases.map(|leases| leases.tick(&state, week_minute(now.wall)));
         (hooks.after_tick)(&state);
         facts.previous_duration = clock::mono().since(now.mono);
         let (next, missed) = next_beat(due, clock::mono(), interval);

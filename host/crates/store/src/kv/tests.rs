@@ -183,7 +183,8 @@ fn counting_the_quota_is_cheap_beside_the_write() {
         store.kv_set("one", &format!("{number}"), &[0; 1_000], ROOMY).unwrap();
     }
     let plan: String = store
-        .file.with(|connection| {
+        .file
+        .with(|connection| {
             Ok(connection.query_row(&format!("EXPLAIN QUERY PLAN {USAGE}"), ["one"], |row| row.get(3))?)
         })
         .unwrap();

@@ -150,7 +150,8 @@ fn damage_while_running_is_found_at_the_next_call() {
     }
     // Nothing of it may be left in the log or in memory.
     store
-        .file.with(|connection| {
+        .file
+        .with(|connection| {
             Ok(connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE); PRAGMA shrink_memory")?)
         })
         .unwrap();

@@ -80,8 +80,12 @@ fn only_programs_and_pages_of_this_daemon_may_act() {
 
 #[test]
 fn without_addons_every_path_below_them_says_so() {
-    let settings =
-        Settings { collect: CollectConfig::default(), quiet: QuietConfig::default(), addons: None };
+    let settings = Settings {
+        collect: CollectConfig::default(),
+        quiet: QuietConfig::default(),
+        leases: None,
+        addons: None,
+    };
     let hooks = Hooks { after_tick: Box::new(|_| {}) };
     let app = App::start(settings, Arc::new(ApiMeter::new(ROUTES)), hooks).unwrap();
     let mut router = router(Shared::new(app.clone(), tokio::sync::watch::channel(false).1));
