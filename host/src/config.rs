@@ -14,6 +14,7 @@ mod document;
 mod error;
 mod file;
 mod keys;
+mod leases;
 mod load;
 mod quiet;
 #[cfg(test)]
@@ -21,12 +22,13 @@ mod tests;
 mod value;
 
 pub use addon::{
-    Addon, Grants, Leases, Priority, SETTING_NAME_BYTES_MAX, SETTINGS_MAX, SettingValue, host_configs,
+    Addon, Grants, LeaseGrant, Priority, SETTING_NAME_BYTES_MAX, SETTINGS_MAX, SettingValue, host_configs,
 };
 pub use changes::{Change, changes};
 pub use document::{json_schema, reference_markdown, sample_toml};
 pub use error::{ConfigError, ErrorKind, Origin, Position};
 pub use keys::{Format, Key, Kind, addon_keys, keys};
+pub use leases::Leases;
 pub use load::{FlagOverride, Loaded, Sources, load};
 pub use quiet::{QuietConfig, Signal, Signals};
 
@@ -77,6 +79,9 @@ pub struct Config {
     /// When the machine counts as quiet. Becoming QUIET takes all signals for a while, leaving it takes one at once.
     #[schemars(extend("x-reload" = true))]
     pub quiet: QuietConfig,
+    /// Leases for heavy work.
+    #[schemars(extend("x-reload" = true))]
+    pub leases: Leases,
 }
 
 /// The `[server]` section.

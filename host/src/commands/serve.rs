@@ -13,7 +13,7 @@ use crate::exit::Exit;
 use crate::{logging, port_holder};
 use lowtide_addons::HostConfig;
 use lowtide_addons::compile::CompileCommand;
-use lowtide_app::{AddonSettings, App, Hooks, Settings};
+use lowtide_app::{AddonSettings, App, Hooks, LeaseSettings, Settings};
 use lowtide_collectors::{ApiMeter, CollectConfig};
 use lowtide_core::state::HostState;
 use sd_notify::NotifyState;
@@ -79,6 +79,11 @@ fn start(sources: &Sources, loaded: &Loaded) -> Result<(), Exit> {
     let settings = Settings {
         collect: collect_config(loaded),
         quiet: config.quiet.to_core(),
+        leases: Some(LeaseSettings {
+            data_dir: loaded.data_dir.clone(),
+            policy: config.leases.to_core(tick_of(config)),
+            events_kept: config.leases.events_kept.into(),
+        }),
         addons: Some(addon_settings(loaded)),
     };
     let tick = settings.collect.tick;
@@ -175,6 +180,10 @@ fn adopt(listeners: Vec<TcpListener>) -> std::io::Result<Vec<tokio::net::TcpList
     listeners.into_iter().map(tokio::net::TcpListener::from_std).collect()
 }
 
+fn tick_of(config: &Config) -> Duration {
+    Duration::from_secs(config.collectors.tick_seconds.into())
+}
+
 fn collect_config(loaded: &Loaded) -> CollectConfig {
     let collectors = &loaded.config.collectors;
     let seconds = |seconds: u32| Duration::from_secs(seconds.into());
@@ -186,7 +195,7 @@ fn collect_config(loaded: &Loaded) -> CollectConfig {
         ("api", collectors.api_seconds),
     ];
     CollectConfig {
-        tick: seconds(collectors.tick_seconds),
+        tick: tick_of(&loaded.config),
         proc_dir: collectors.proc_dir.clone(),
         sys_dir: collectors.sys_dir.clone(),
         root_dir: collectors.root_dir.clone(),

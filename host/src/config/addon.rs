@@ -65,13 +65,13 @@ pub struct Grants {
     #[schemars(length(max = 256), extend("x-format" = "path or address"))]
     pub host_data: Vec<String>,
     /// The most that its leases may take.
-    pub leases: Leases,
+    pub leases: LeaseGrant,
 }
 
 /// The `[addon.ID.grants.leases]` section.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-pub struct Leases {
+pub struct LeaseGrant {
     /// Units of all its leases together; 0 grants no leases.
     #[schemars(range(max = 100))]
     pub max_units: u8,

@@ -206,7 +206,8 @@ impl Walk<'_> {
             let target = self.resolve(at);
             let dot = if self.name.is_empty() { "" } else { "." };
             let name = format!("{}{dot}{field}", self.name);
-            let reloadable = self.reloadable || at.get("x-reload") == Some(&Value::Bool(true));
+            // The nearest word holds: a key may say otherwise than its section.
+            let reloadable = at.get("x-reload").and_then(Value::as_bool).unwrap_or(self.reloadable);
             let doc = text(at, "description").or_else(|| text(target, "description")).unwrap_or_default();
             match default {
                 Node::Table(fields) => {

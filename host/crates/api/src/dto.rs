@@ -8,6 +8,7 @@ pub(crate) mod current;
 pub(crate) mod events;
 pub(crate) mod health;
 pub(crate) mod history;
+pub(crate) mod leases;
 pub(crate) mod quiet;
 
 use lowtide_core::units::WallTime;

@@ -30,6 +30,24 @@ pub(crate) enum Code {
     CannotRemember,
     CrossSiteRequest,
     Stopping,
+    InvalidBody,
+    UnsupportedMediaType,
+    NoSuchLease,
+    NotYourLease,
+    LeaseExpired,
+    LeaseReleased,
+    LeaseRevoked,
+    LeaseCancelled,
+    LeaseQueued,
+    KeyReused,
+    TooManyUnits,
+    RateLimited,
+    QueueFull,
+    LeasesOff,
+    LeasesUnavailable,
+    LeaseStorageFull,
+    LeaseEndedUnwritten,
+    LeasesBusy,
 }
 
 /// What the documents say about a code.
@@ -46,7 +64,7 @@ pub struct CodeDoc {
 }
 
 /// Every error code, for the reference page.
-pub const CODES: [CodeDoc; 20] = [
+pub const CODES: [CodeDoc; 38] = [
     doc(Code::InvalidParameter),
     doc(Code::UnknownParameter),
     doc(Code::TooManyValues),
@@ -67,6 +85,24 @@ pub const CODES: [CodeDoc; 20] = [
     doc(Code::CannotRemember),
     doc(Code::CrossSiteRequest),
     doc(Code::Stopping),
+    doc(Code::InvalidBody),
+    doc(Code::UnsupportedMediaType),
+    doc(Code::NoSuchLease),
+    doc(Code::NotYourLease),
+    doc(Code::LeaseExpired),
+    doc(Code::LeaseReleased),
+    doc(Code::LeaseRevoked),
+    doc(Code::LeaseCancelled),
+    doc(Code::LeaseQueued),
+    doc(Code::KeyReused),
+    doc(Code::TooManyUnits),
+    doc(Code::RateLimited),
+    doc(Code::QueueFull),
+    doc(Code::LeasesOff),
+    doc(Code::LeasesUnavailable),
+    doc(Code::LeaseStorageFull),
+    doc(Code::LeaseEndedUnwritten),
+    doc(Code::LeasesBusy),
 ];
 
 const fn doc(code: Code) -> CodeDoc {
@@ -173,6 +209,111 @@ const fn doc(code: Code) -> CodeDoc {
              loopback address.",
         ),
         Code::Stopping => ("stopping", 503, "the daemon is stopping", "Try again when it has started anew."),
+        Code::InvalidBody => (
+            "invalid_body",
+            400,
+            "the request body cannot be used",
+            "Read `detail`, and `parameter`, `reason` and `example` where they are there; send it again corrected.",
+        ),
+        Code::UnsupportedMediaType => (
+            "unsupported_media_type",
+            415,
+            "the request body is not said to be JSON",
+            "Send `Content-Type: application/json`.",
+        ),
+        Code::NoSuchLease => (
+            "no_such_lease",
+            404,
+            "there is no lease of this id",
+            "Ask for a new one. Ids of leases that ended long ago are no longer known.",
+        ),
+        Code::NotYourLease => (
+            "not_your_lease",
+            403,
+            "the lease belongs to another holder",
+            "Send the `addon_id` that the lease was asked for with, or none.",
+        ),
+        Code::LeaseExpired => (
+            "lease_expired",
+            410,
+            "the lease has expired",
+            "Its holder was not heard for longer than the time to live. Stop the work, and ask for a new lease; heartbeat more often.",
+        ),
+        Code::LeaseReleased => (
+            "lease_released",
+            409,
+            "the lease was released",
+            "It is over. Ask for a new one, with another idempotency key.",
+        ),
+        Code::LeaseRevoked => (
+            "lease_revoked",
+            409,
+            "the lease was revoked",
+            "It is over: stop the work. `detail` says why; ask for a new one later.",
+        ),
+        Code::LeaseCancelled => (
+            "lease_cancelled",
+            409,
+            "the request no longer waits",
+            "It was cancelled, or its time to wait was over. Ask again.",
+        ),
+        Code::LeaseQueued => (
+            "lease_queued",
+            409,
+            "the lease is not granted yet",
+            "It waits in the queue. GET /api/scheduler/lease/{id}?wait=30s answers when that changes.",
+        ),
+        Code::KeyReused => (
+            "idempotency_key_reused",
+            409,
+            "the idempotency key was used for another request",
+            "Use a new key for a new request; send the same body with the same key.",
+        ),
+        Code::TooManyUnits => (
+            "too_many_units",
+            422,
+            "more units are asked for than there ever are",
+            "Ask for at most `capacity_units` of /api/scheduler/status, or have `leases.capacity_units` raised.",
+        ),
+        Code::RateLimited => (
+            "rate_limited",
+            429,
+            "this holder asks too often",
+            "Wait for the seconds in Retry-After; use `\"wait\": true` instead of asking again and again.",
+        ),
+        Code::QueueFull => (
+            "queue_full",
+            429,
+            "no more requests may wait",
+            "Wait for the seconds in Retry-After; GET /api/scheduler/queue shows who waits.",
+        ),
+        Code::LeasesOff => {
+            ("leases_off", 404, "the daemon runs without leases", "Start a daemon that has them.")
+        }
+        Code::LeasesUnavailable => (
+            "leases_unavailable",
+            503,
+            "the file of leases cannot be used",
+            "`detail` has the reason. Nothing new is granted until it works; it is tried every second. Held leases are kept, and expire as ever.",
+        ),
+        Code::LeaseStorageFull => (
+            "lease_storage_full",
+            507,
+            "what was asked cannot be written down",
+            "Make room on the disk of the data folder. Nothing of this request holds. It works again within seconds.",
+        ),
+        Code::LeaseEndedUnwritten => (
+            "lease_ended_unwritten",
+            507,
+            "the lease has ended, but that is not on disk yet",
+            "Nothing is to be repeated: it is written as soon as the disk works. Only if the daemon restarts before, the lease comes back, and expires.",
+        ),
+        Code::LeasesBusy => (
+            "leases_busy",
+            503,
+            "too many requests wait for the disk",
+            "Try again after the seconds in Retry-After.",
+        ),
     };
     CodeDoc { code, status, title, remedy }
 }
@@ -194,7 +335,7 @@ pub(crate) struct Problem {
     code: &'static str,
     /// Names this request in the daemon's log; also in the header `x-request-id`.
     request_id: String,
-    /// The query parameter at fault.
+    /// The query parameter or field of the body at fault.
     #[serde(skip_serializing_if = "Option::is_none")]
     parameter: Option<String>,
     /// What is wrong with it.
@@ -232,6 +373,16 @@ impl Problem {
         problem.parameter = Some(name.to_owned());
         problem.reason = Some(reason);
         problem.example = Some(format!("{name}={example}"));
+        problem
+    }
+
+    /// A field of the body that cannot be used, why, and a value that could.
+    pub(crate) fn field(name: &str, reason: impl Into<String>, example: impl Into<String>) -> Box<Self> {
+        let reason = reason.into();
+        let mut problem = Self::new(Code::InvalidBody, format!("{name} {reason}"));
+        problem.parameter = Some(name.to_owned());
+        problem.reason = Some(reason);
+        problem.example = Some(example.into());
         problem
     }
 

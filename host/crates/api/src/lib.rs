@@ -3,6 +3,7 @@
 //! A GET reads the published state, the window or the event log and never triggers a collection. Nothing here decides;
 //! what acts goes through `lowtide_app::App`. `host` binds the socket and calls [`serve`].
 
+mod acting;
 mod document;
 mod dto;
 mod error;

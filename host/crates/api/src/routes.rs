@@ -7,8 +7,10 @@ mod documents;
 mod events;
 mod health;
 mod history;
+mod leases;
 mod metrics;
 mod quiet;
+mod scheduler;
 mod select;
 
 use crate::error::{Code, Problem};
@@ -36,6 +38,18 @@ pub const ROUTES: &[&str] = &[
     "/api/addons/{id}/enable",
     "/api/addons/{id}/disable",
     "/api/addons/{id}/reload",
+    "/api/scheduler/lease/request",
+    "/api/scheduler/lease/{id}",
+    "/api/scheduler/lease/{id}/heartbeat",
+    "/api/scheduler/lease/{id}/report",
+    "/api/scheduler/lease/{id}/release",
+    "/api/scheduler/lease/{id}/revoke",
+    "/api/scheduler/status",
+    "/api/scheduler/queue",
+    "/api/scheduler/holders",
+    "/api/scheduler/events",
+    "/api/scheduler/override",
+    "/api/scheduler/windows",
     "/api/events",
     "/metrics",
     "/livez",
@@ -56,6 +70,7 @@ pub const ROUTES: &[&str] = &[
         (name = "stats", description = "What was measured"),
         (name = "quiet", description = "Whether now is a quiet time"),
         (name = "addons", description = "Third-party addons: how they are, what they cost, and their switches"),
+        (name = "leases", description = "Asking for a quiet time for heavy work, and who has it"),
         (name = "events", description = "What happens, as it happens"),
         (name = "operation", description = "Probes, expositions and documents")
     ),
@@ -75,6 +90,21 @@ pub const ROUTES: &[&str] = &[
         addons::post_enable,
         addons::post_disable,
         addons::post_reload,
+        leases::post_request,
+        leases::get_lease,
+        leases::post_heartbeat,
+        leases::post_report,
+        leases::post_release,
+        leases::post_revoke,
+        scheduler::get_status,
+        scheduler::get_queue,
+        scheduler::get_holders,
+        scheduler::get_events,
+        scheduler::get_override,
+        scheduler::put_override,
+        scheduler::delete_override,
+        scheduler::get_windows,
+        scheduler::put_windows,
         events::get_events,
         metrics::get_metrics,
         health::get_livez,
@@ -105,6 +135,21 @@ pub(crate) fn router(shared: Shared) -> Router {
         .route("/api/addons/{id}/enable", post(addons::post_enable))
         .route("/api/addons/{id}/disable", post(addons::post_disable))
         .route("/api/addons/{id}/reload", post(addons::post_reload))
+        .route("/api/scheduler/lease/request", post(leases::post_request))
+        .route("/api/scheduler/lease/{id}", get(leases::get_lease))
+        .route("/api/scheduler/lease/{id}/heartbeat", post(leases::post_heartbeat))
+        .route("/api/scheduler/lease/{id}/report", post(leases::post_report))
+        .route("/api/scheduler/lease/{id}/release", post(leases::post_release))
+        .route("/api/scheduler/lease/{id}/revoke", post(leases::post_revoke))
+        .route("/api/scheduler/status", get(scheduler::get_status))
+        .route("/api/scheduler/queue", get(scheduler::get_queue))
+        .route("/api/scheduler/holders", get(scheduler::get_holders))
+        .route("/api/scheduler/events", get(scheduler::get_events))
+        .route(
+            "/api/scheduler/override",
+            get(scheduler::get_override).put(scheduler::put_override).delete(scheduler::delete_override),
+        )
+        .route("/api/scheduler/windows", get(scheduler::get_windows).put(scheduler::put_windows))
         .route("/api/events", get(events::get_events))
         .route("/metrics", get(metrics::get_metrics))
         .route("/livez", get(health::get_livez))

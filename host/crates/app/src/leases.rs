@@ -188,6 +188,14 @@ impl Leases {
         Ok(seen)
     }
 
+    /// Looks at the operator's numbers.
+    ///
+    /// # Errors
+    /// As [`look`](Self::look).
+    pub fn policy<T>(&self, look: impl FnOnce(&Policy) -> T) -> Result<T, LeaseError> {
+        self.desk().look(|scheduler, _| look(scheduler.policy()))
+    }
+
     /// Resolves when something happens to a lease; `None` when too many wait for that, or there is no such lease.
     #[must_use]
     pub fn next_event(&self, id: LeaseId) -> Option<oneshot::Receiver<()>> {

@@ -30,7 +30,7 @@ pub use types::{
 };
 
 use crate::limits;
-use crate::units::Now;
+use crate::units::{Now, WallTime};
 use conditions::Outlook;
 use holders::Holders;
 use std::sync::Arc;
@@ -208,6 +208,8 @@ pub struct Scheduler {
     spared_until: Option<Moment>,
     /// Something may have become free.
     look_again: bool,
+    /// The capacity may have become smaller than what is waited for.
+    outgrown: bool,
     storage_works: bool,
     totals: Totals,
 }
@@ -224,9 +226,11 @@ impl Scheduler {
             stepped: Some(now.mono.into()),
             spared_until: None,
             look_again: true,
+            outgrown: true,
             storage_works: true,
             totals: Totals::default(),
         };
+        scheduler.ledger.hold_at_most(scheduler.policy.hold_max);
         let mut out = Vec::new();
         scheduler.emit(now, Event::Restarted { token, epoch }, &mut out);
         let record = out.pop().unwrap_or(Record {
@@ -246,7 +250,11 @@ impl Scheduler {
         self.sweep(now, out);
         let reply = match input {
             Input::Tick(conditions) => self.tick(now, conditions.map(|conditions| *conditions), out),
-            Input::Request { request, secret } => self.request(now, *request, secret, out),
+            Input::Request { request, secret } => {
+                // What has just become free is for those who wait already.
+                self.look(now, out);
+                self.request(now, *request, secret, out)
+            }
             Input::Heartbeat { name, holder } => self.heartbeat(now, name, holder.as_deref(), None, out),
             Input::Report { name, holder, progress } => {
                 self.heartbeat(now, name, holder.as_deref(), Some(progress), out)
@@ -259,7 +267,8 @@ impl Scheduler {
             Input::Windows(windows) => self.look_after(now, Event::Windows { windows }, out),
             Input::Policy(policy) => {
                 self.policy = *policy;
-                self.look_again = true;
+                self.ledger.hold_at_most(self.policy.hold_max);
+                (self.look_again, self.outgrown) = (true, true);
                 Reply::Done
             }
             Input::Storage { works } => {
@@ -268,10 +277,10 @@ impl Scheduler {
                 Reply::Done
             }
         };
-        if self.look_again && self.storage_works {
-            self.look_again = false;
-            self.dispatch(now, out);
+        if self.outgrown {
+            self.turn_away(now, out);
         }
+        self.look(now, out);
         Effects { reply, records }
     }
 
@@ -318,6 +327,26 @@ impl Scheduler {
     pub fn roll_back(&mut self, sequence: u64) {
         self.ledger.roll_back(sequence);
         self.reserved = None;
+        (self.look_again, self.outgrown) = (true, true);
+    }
+
+    /// Does again what was taken back and only lets go: ends, revocations, pauses. Grants and new requests are gone, and their callers were
+    /// told so.
+    pub fn shed(&mut self, now: Now, events: impl IntoIterator<Item = Event>) -> Vec<Record> {
+        let mut out = Vec::new();
+        for event in events {
+            let phase = event.lease().and_then(|id| self.ledger.get(id)).map(|entry| &entry.lease.phase);
+            let fits = match (&event, phase) {
+                (Event::Ended { .. }, Some(phase)) => !matches!(phase, Phase::Ended { .. }),
+                (Event::Revoking { .. }, Some(Phase::Active { .. })) => true,
+                (Event::Paused { .. }, Some(Phase::Active { paused, .. })) => paused.is_none(),
+                _ => false,
+            };
+            if fits {
+                self.emit(now, event, &mut out);
+            }
+        }
+        out
     }
 
     fn emit(&mut self, now: Now, event: Event, out: &mut Vec<Record>) {
@@ -350,6 +379,26 @@ impl Scheduler {
         for _ in 0..limits::LEASE_SWEEP_MAX {
             let Some(id) = self.ledger.first_due(now.mono.into()) else { return };
             self.end_of_time(now, id, out);
+        }
+    }
+
+    /// Looks at the queue if something may have become free.
+    fn look(&mut self, now: Now, out: &mut Vec<Record>) {
+        if self.look_again && self.storage_works {
+            self.look_again = false;
+            self.dispatch(now, out);
+        }
+    }
+
+    /// Who waits for more units than there ever are would wait for ever.
+    fn turn_away(&mut self, now: Now, out: &mut Vec<Record>) {
+        let capacity = self.policy.capacity_units;
+        let waiting = self.ledger.waiting().filter(|entry| entry.lease.request.units > capacity);
+        let ids: Vec<LeaseId> = waiting.take(limits::LEASE_SWEEP_MAX).map(|entry| entry.lease.id).collect();
+        self.outgrown = ids.len() >= limits::LEASE_SWEEP_MAX;
+        for id in ids {
+            let why = format!("it asks for more units than the {capacity} that there are now").into();
+            self.finish(now, Event::Ended { id, ending: Ending::Cancelled { why } }, out);
         }
     }
 
@@ -408,7 +457,7 @@ impl Scheduler {
         }
         let earlier = request.key.as_ref().and_then(|key| self.ledger.keyed(&request.holder, key));
         if let Some(entry) = earlier {
-            return if entry.lease.request == request {
+            return if is_the_same(now, &entry.lease, &request) {
                 Reply::Lease { lease: Arc::clone(&entry.lease), repeated: true }
             } else {
                 Reply::Refused(Refusal::KeyReused(entry.lease.name()))
@@ -581,4 +630,18 @@ impl Scheduler {
         }
         self.held(id).map_or(Reply::Done, Reply::Ended)
     }
+}
+
+/// Whether a request is one that was made before. A deadline is the same as a time of day or as a time from each request.
+fn is_the_same(now: Now, earlier: &Lease, request: &Request) -> bool {
+    let mut again = request.clone();
+    if let (Some(first), Some(second)) = (earlier.request.deadline, request.deadline) {
+        let end = |asked: WallTime, deadline: Duration| {
+            asked.unix_ms().saturating_add(i64::try_from(deadline.as_millis()).unwrap_or(i64::MAX))
+        };
+        if end(earlier.requested, first).abs_diff(end(now.wall, second)) <= 1 {
+            again.deadline = Some(first);
+        }
+    }
+    earlier.request == again
 }

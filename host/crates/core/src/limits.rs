@@ -74,6 +74,15 @@ pub const QUERY_STRING_BYTES_MAX: usize = 8 << 10;
 /// Time that open requests get to finish at shutdown before they are cut.
 pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
 
+/// Bytes of the body of a request about leases: all its texts at their longest, several times.
+pub const LEASE_BODY_BYTES_MAX: usize = 16 << 10;
+
+/// Longest wait of one request for its lease: below the minute after which proxies cut what is silent.
+pub const LEASE_LONG_POLL_MAX: Duration = Duration::from_secs(55);
+
+/// Leases, requests or events in one answer.
+pub const LEASE_PAGE_MAX: usize = 1_000;
+
 /// Units that one request may ask for: a scale that people can think in.
 pub const COST_UNITS_MAX: u32 = 100;
 

@@ -42,6 +42,9 @@ impl Reloader {
         let (applied, restart_needed) = (names(applied), names(restart_needed));
         self.level.set(read.log.level);
         self.app.set_quiet(read.quiet.to_core());
+        if let Some(leases) = self.app.leases() {
+            leases.set_policy(read.leases.to_core(self.app.about().tick));
+        }
         if read.addon != self.config.addon
             && let Some(addons) = self.app.addons()
             && let Err(error) = addons.configure(config::host_configs(&read.addon)).await
@@ -50,6 +53,9 @@ impl Reloader {
         }
         self.config.addon = read.addon;
         (self.config.log.level, self.config.quiet) = (read.log.level, read.quiet);
+        // How many events are kept is settled at the start.
+        let events_kept = self.config.leases.events_kept;
+        self.config.leases = config::Leases { events_kept, ..read.leases };
         tracing::info!(applied = applied.join(", "), "configuration reloaded");
         if !restart_needed.is_empty() {
             tracing::warn!(keys = restart_needed.join(", "), "these changes need a restart");

@@ -108,6 +108,28 @@ pub(crate) enum EventData<'a> {
         /// Details, as the addon gave them.
         attributes: BTreeMap<&'a str, &'a str>,
     },
+    /// Something happened to a lease, or to what all leases depend on.
+    Lease {
+        /// When, RFC 3339 UTC.
+        #[schema(format = "date-time")]
+        at: String,
+        /// Its number in the audit log, which has the details: /api/scheduler/events.
+        sequence: u64,
+        /// `queued`, `granted`, `paused`, `resumed`, `resized`, `revoking`, `ended`, `overridden`, `windows` or `restarted`.
+        #[schema(example = "granted")]
+        change: &'static str,
+        /// The lease's id; null for what is about all.
+        lease_id: Option<String>,
+        /// What it is doing now, as in /api/scheduler/lease/{id}.
+        #[schema(example = "active")]
+        state: Option<&'static str>,
+        /// Its holder.
+        addon_id: Option<&'a str>,
+        /// Its work.
+        job_type: Option<&'a str>,
+        /// Units that it counts for now.
+        units: Option<u32>,
+    },
     /// Events were lost to this reader: it was away too long, or the daemon restarted.
     Missed {
         /// How many; null when the daemon restarted and nobody knows.
@@ -140,6 +162,16 @@ impl<'a> EventData<'a> {
                 version: version.as_deref(),
                 code: problem.as_ref().map(|(code, _)| *code),
                 text: problem.as_ref().map(|(_, text)| text.as_str()).filter(|text| !text.is_empty()),
+            },
+            EventKind::Lease { record, lease } => Self::Lease {
+                at: rfc3339(record.at),
+                sequence: record.sequence,
+                change: record.event.word(),
+                lease_id: lease.as_ref().map(|lease| lease.name().to_string()),
+                state: lease.as_ref().map(|lease| lease.state()),
+                addon_id: lease.as_ref().map(|lease| &*lease.request.holder),
+                job_type: lease.as_ref().map(|lease| &*lease.request.job_type),
+                units: lease.as_ref().map(|lease| lease.held_units()),
             },
             EventKind::Reported { addon, name, attributes } => Self::AddonEvent {
                 at,

@@ -2,15 +2,15 @@
 
 use super::aggregates::aggregate;
 use super::current::{json, live, query_tag};
+use crate::acting::may_act;
 use crate::document::{Document, JSON};
 use crate::dto::addons::{AddonDetail, AddonList, AddonLog, AddonMetrics, AddonSummary, AddonsOverview};
 use crate::error::{Code, Problem};
-use crate::observe::has_body;
 use crate::params::{Params, RANGE};
 use crate::shared::{Live, Shared};
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
-use axum::http::header::{HOST, LAST_MODIFIED, ORIGIN, X_CONTENT_TYPE_OPTIONS};
+use axum::http::header::{LAST_MODIFIED, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::Response;
 use lowtide_addons::caps::log::{Level, LogLine};
@@ -21,7 +21,6 @@ use lowtide_core::report::ADDON_GROUP;
 use lowtide_core::window::Selector;
 use serde::Serialize;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,7 +51,7 @@ fn named(name: Name) -> Result<String, Box<Problem>> {
 }
 
 /// A document whose tag follows from its bytes: it says how things are now, not at a tick.
-fn hashed(document: &impl Serialize) -> Document {
+pub(super) fn hashed(document: &impl Serialize) -> Document {
     // Plain structs always serialise.
     let bytes = serde_json::to_vec(document).unwrap_or_default();
     let tag = tag(&bytes);
@@ -366,46 +365,6 @@ pub(super) async fn post_reload(
     may_act(&request)?;
     let view = shared.addons()?.reload(&named(name)?).await.map_err(refused)?;
     Ok(hashed(&AddonDetail::new(view)).respond(&HeaderMap::new()))
-}
-
-/// What every request that acts must be: of this site, without parameters and without a body.
-fn may_act(request: &Request) -> Result<(), Box<Problem>> {
-    same_site(request)?;
-    Params::parse(request.uri().query(), &[])?;
-    if has_body(request) {
-        return Err(Problem::new(Code::UnexpectedBody, "what to do is in the path"));
-    }
-    Ok(())
-}
-
-/// Refuses what a page of another site had a browser send: there is no token yet that such a page would lack. A page of this
-/// daemon is only believed on a loopback name, because any other name may be made to mean this machine (DNS rebinding).
-fn same_site(request: &Request) -> Result<(), Box<Problem>> {
-    let headers = request.headers();
-    let refuse = |detail| Err(Problem::new(Code::CrossSiteRequest, detail));
-    let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
-    if !matches!(site, None | Some(b"same-origin" | b"none")) {
-        return refuse("the header Sec-Fetch-Site says that it comes from elsewhere");
-    }
-    let Some(origin) = headers.get(ORIGIN) else { return Ok(()) };
-    let host = headers.get(HOST).and_then(|host| host.to_str().ok());
-    let host = request.uri().authority().map(axum::http::uri::Authority::as_str).or(host);
-    let page = origin
-        .to_str()
-        .ok()
-        .and_then(|origin| origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://")));
-    match (page, host) {
-        (Some(page), Some(host)) if page.eq_ignore_ascii_case(host) && is_loopback(host) => Ok(()),
-        _ => refuse("the header Origin names another site"),
-    }
-}
-
-/// Whether a host with or without a port can only be this machine.
-fn is_loopback(authority: &str) -> bool {
-    let Ok(authority) = authority.parse::<axum::http::uri::Authority>() else { return false };
-    let host = authority.host();
-    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-    host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]

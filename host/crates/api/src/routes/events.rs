@@ -34,10 +34,10 @@ const BATCH: usize = 64;
 /// What happens, as it happens
 ///
 /// Events `tick`, `state`, `collector`, `reload`, `addon` (its state changed, it was replaced or removed) and `addon_event` (an
-/// addon reports something itself); `missed` tells a reader that was away too long how many it lost. Each
+/// addon reports something itself) and `lease` (a change of a lease, as in the audit log); `missed` tells a reader that was away too long how many it lost. Each
 /// has an id; a client that reconnects with `Last-Event-ID` gets what came since. A comment is sent every 15 s.
 #[utoipa::path(get, path = "/api/events", tag = "events", params(
-    ("kinds" = Option<String>, Query, description = "Only these kinds, comma-separated: tick, state, collector, reload, addon, addon_event", example = "state,collector"),
+    ("kinds" = Option<String>, Query, description = "Only these kinds, comma-separated: tick, state, collector, reload, addon, addon_event, lease", example = "state,collector"),
     ("Last-Event-ID" = Option<String>, Header, description = "Id of the last event that the client has"),
 ), responses(
     (status = 200, description = "The stream; the data of each event is a StreamEvent", body = String, content_type = "text/event-stream"),

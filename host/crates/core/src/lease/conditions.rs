@@ -145,8 +145,9 @@ impl Outlook {
 
     /// Whether anything that is in the way of QUIET matters to work of this kind.
     pub(super) fn affects(&self, conditions: &Conditions, constraints: Constraints) -> bool {
-        let mut in_the_way = conditions.causes.iter().filter(|(level, _)| *level > Level::Quiet);
-        in_the_way.any(|(_, cause)| self.minds(constraints, &cause.signal))
+        let mut in_the_way = conditions.causes.iter().filter(|(level, _)| *level > Level::Quiet).peekable();
+        // A host that is not QUIET and does not say why is in the way of all.
+        in_the_way.peek().is_none() || in_the_way.any(|(_, cause)| self.minds(constraints, &cause.signal))
     }
 
     fn minds(&self, constraints: Constraints, signal: &str) -> bool {

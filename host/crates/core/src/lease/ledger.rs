@@ -9,6 +9,7 @@ use super::types::{
 use crate::limits;
 use crate::units::{Now, WallTime};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -214,8 +215,16 @@ impl Ledger {
                 changed,
                 progress: None,
             };
-            ledger.link(&entry);
             ledger.entries.insert(id, entry);
+        }
+        let mut latest = Moment(i64::MIN);
+        for entry in ledger.entries.values_mut().filter(|entry| entry.lease.is_queued()) {
+            // Nor must a clock that was set let a later request overtake an earlier one.
+            latest = latest.max(entry.requested);
+            (entry.requested, entry.granted) = (latest, latest);
+        }
+        for entry in std::mem::take(&mut ledger.entries).into_values() {
+            ledger.put(entry.lease.id, Some(entry));
         }
         ledger
     }
@@ -244,6 +253,12 @@ impl Ledger {
     /// Who waits, in the order in which they are served.
     pub fn waiting(&self) -> impl Iterator<Item = &Entry> {
         self.order.iter().filter_map(|(_, id)| self.entries.get(id))
+    }
+
+    /// Who waits behind a place, in order.
+    pub fn waiting_after(&self, after: Option<Place>) -> impl Iterator<Item = &Entry> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.order.range((from, Bound::Unbounded)).filter_map(|(_, id)| self.entries.get(id))
     }
 
     /// The newest lease of a holder's key.
@@ -316,6 +331,15 @@ impl Ledger {
     pub fn first_due(&self, now: Moment) -> Option<LeaseId> {
         // A lease lives up to and including the moment at which it expires.
         self.due.first().filter(|(at, _)| *at < now).map(|(_, id)| *id)
+    }
+
+    /// From now on no lease is held for longer than this.
+    pub(super) fn hold_at_most(&mut self, hold_max: Duration) {
+        if self.hold_max != hold_max {
+            self.hold_max = hold_max;
+            let due = self.entries.iter().filter_map(|(id, entry)| Some((entry.due(hold_max)?, *id)));
+            self.due = due.collect();
+        }
     }
 
     /// A lease that was heard lives at least until then. Heartbeats are not on disk: after a restart all have their full time anew.

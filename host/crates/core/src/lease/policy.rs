@@ -25,8 +25,6 @@ pub struct Policy {
     pub requests_per_second: u32,
     /// Requests of one holder at once.
     pub requests_burst: u32,
-    /// How much earlier a request counts as made for each step of priority: so a LOW one waits for later HIGH ones, and not for ever.
-    pub priority_step: Duration,
     /// How long a request that is too large for what is free is overtaken by smaller ones. After that nothing is granted before it.
     pub reserve_after: Duration,
     /// By when a request that waits without a deadline of its own has ended, quiet or not.
@@ -58,7 +56,6 @@ impl Default for Policy {
             cool_down: Duration::from_secs(60),
             requests_per_second: 5,
             requests_burst: 20,
-            priority_step: Duration::from_secs(2 * 3_600),
             reserve_after: Duration::from_secs(10 * 60),
             deadline_default: Duration::from_secs(7 * 86_400),
             busy_after: Duration::from_secs(120),

@@ -29,6 +29,8 @@ enum Look {
     Granted,
     /// There is no room for it.
     Blocked,
+    /// The host leaves less than it needs, even if nobody held anything: to keep something free for it would only hold up the others.
+    TooLarge,
     /// Its holder holds as many as it may, or its class may not run.
     PassedOver,
     /// Nothing more can be granted at all.
@@ -46,7 +48,8 @@ impl Scheduler {
         let (next, _) = self.ledger.next();
         let own = place(mono, request.priority, next);
         match self.reserved.and_then(|id| self.ledger.get(id)) {
-            Some(entry) if entry.place() < own => {
+            // What is kept for one that would miss its deadline is kept from all.
+            Some(entry) if entry.place() < own || entry.start_by().is_some_and(|at| at <= mono) => {
                 let (holder, units) = (&entry.lease.request.holder, entry.lease.request.units);
                 let text = format!("{holder} has waited long for {units} units, and comes first");
                 let capacity = f64::from(self.capacity(mono));
@@ -96,7 +99,7 @@ impl Scheduler {
         let due: Vec<LeaseId> = due.take(limits::LEASE_SCAN_MAX).map(|(_, id)| *id).collect();
         for id in due {
             match self.look_at(now, id, permitted, out) {
-                Look::Granted | Look::PassedOver => {}
+                Look::Granted | Look::PassedOver | Look::TooLarge => {}
                 Look::Blocked | Look::Full => {
                     self.reserved = Some(id);
                     return false;
@@ -117,11 +120,16 @@ impl Scheduler {
         let classes: Vec<Class> =
             classes.into_iter().filter(|class| self.class_may_run(now, *class, permitted)).collect();
         let mut heads = Heads::new(classes);
-        let mut blocked = 0;
+        let mut first_blocked = true;
+        let mut without_room = 0;
         let mut granted = 0;
-        while let Some((class, head, holder)) = heads.next(self) {
-            match self.look_at(now, head.1, permitted, out) {
+        while let Some((class, head, holder, behind)) = heads.next(self) {
+            let look = self.look_at(now, head.1, permitted, out);
+            match look {
                 Look::Granted => {
+                    if behind {
+                        heads.behind(self, class, head, &holder);
+                    }
                     granted += 1;
                     if granted >= limits::LEASE_SWEEP_MAX {
                         self.look_again = true;
@@ -130,15 +138,18 @@ impl Scheduler {
                 }
                 Look::PassedOver => {}
                 Look::Full => return,
-                Look::Blocked => {
+                Look::Blocked | Look::TooLarge => {
                     let waited =
                         self.ledger.get(head.1).map_or(Duration::ZERO, |entry| mono.since(entry.requested));
-                    if blocked == 0 && waited >= self.policy.reserve_after {
-                        self.reserved = Some(head.1);
-                        return;
+                    if matches!(look, Look::Blocked) {
+                        if first_blocked && waited >= self.policy.reserve_after {
+                            self.reserved = Some(head.1);
+                            return;
+                        }
+                        first_blocked = false;
                     }
-                    blocked += 1;
-                    if blocked >= limits::LEASE_SCAN_MAX {
+                    without_room += 1;
+                    if without_room >= limits::LEASE_SCAN_MAX {
                         return;
                     }
                     heads.behind(self, class, head, &holder);
@@ -175,8 +186,11 @@ impl Scheduler {
                 Look::Granted
             }
             Err(no) if no.rule == Rule::Capacity => {
-                if self.ledger.used() >= self.capacity(mono) {
+                let capacity = self.capacity(mono);
+                if self.ledger.used() >= capacity {
                     Look::Full
+                } else if request.units > capacity {
+                    Look::TooLarge
                 } else {
                     Look::Blocked
                 }
@@ -261,7 +275,8 @@ impl Heads {
         Self { classes: classes.into_iter().map(|class| (class, None)).collect(), behind: BTreeSet::new() }
     }
 
-    fn next(&mut self, scheduler: &Scheduler) -> Option<(Class, Place, Text)> {
+    /// The next request to look at; true when it stands behind one of its holder for which there was no room.
+    fn next(&mut self, scheduler: &Scheduler) -> Option<(Class, Place, Text, bool)> {
         let queues = &scheduler.ledger.queues;
         let mut first: Option<(usize, (Place, Text))> = None;
         for (number, (class, seen)) in self.classes.iter().enumerate() {
@@ -280,15 +295,15 @@ impl Heads {
             .filter(|(place, _, _)| first.as_ref().is_none_or(|(_, (head, _))| place < head));
         if behind.is_some() {
             let (place, holder, class) = self.behind.pop_first()?;
-            return Some((class, place, holder));
+            return Some((class, place, holder, true));
         }
         let (number, head) = first?;
         let (class, seen) = self.classes.get_mut(number)?;
         *seen = Some(head.clone());
-        Some((*class, head.0, head.1))
+        Some((*class, head.0, head.1, false))
     }
 
-    /// Looks at what this holder has behind a request for which there was no room.
+    /// Looks at what this holder has behind this request: one for which there was no room, or that stood behind such a one.
     fn behind(&mut self, scheduler: &Scheduler, class: Class, place: Place, holder: &Text) {
         let own = scheduler.ledger.queues.get(&class).and_then(|queue| queue.holders.get(holder));
         let next = own.and_then(|own| own.range((Bound::Excluded(place), Bound::Unbounded)).next());
