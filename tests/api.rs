@@ -9,7 +9,7 @@ use std::io::Read as _;
 
 /// Every path with a query that it answers, its media type, and the schema of its body. The event stream is held against its
 /// schema in `events`.
-const COVERED: [(&str, &str, &str, Option<&str>); 14] = [
+const COVERED: [(&str, &str, &str, Option<&str>); 18] = [
     ("/api/system-stats/current", "", "application/json", Some("Current")),
     ("/api/system-stats/history", "?range=1m&step=raw", "application/json", Some("History")),
     ("/api/system-stats/aggregates", "?group=host", "application/json", Some("Aggregates")),
@@ -18,6 +18,10 @@ const COVERED: [(&str, &str, &str, Option<&str>); 14] = [
     ("/api/system-stats/debug/collectors", "", "application/json", Some("Collectors")),
     ("/api/system-stats/addons", "", "application/json", Some("AddonsOverview")),
     ("/api/addons", "?limit=10", "application/json", Some("AddonList")),
+    ("/api/scheduler/status", "?limit=10", "application/json", Some("LeaseStatus")),
+    ("/api/scheduler/queue", "?limit=10", "application/json", Some("LeaseQueue")),
+    ("/api/scheduler/holders", "", "application/json", Some("LeaseHolders")),
+    ("/api/scheduler/events", "?after=0", "application/json", Some("LeaseEvents")),
     ("/api/events", "", "text/event-stream", None),
     ("/metrics", "", "text/plain", None),
     ("/livez", "", "text/plain", None),
@@ -37,9 +41,21 @@ const OF_AN_ADDON: [(&str, &str); 7] = [
     ("POST", "/api/addons/{id}/reload"),
 ];
 
-/// All paths, each with the method that it takes.
+/// Every path that acts on leases or is about one, and the methods that it takes. What they answer is asked for in `leases`.
+const OF_LEASES: [(&str, &str); 8] = [
+    ("POST", "/api/scheduler/lease/request"),
+    ("GET", "/api/scheduler/lease/{id}"),
+    ("POST", "/api/scheduler/lease/{id}/heartbeat"),
+    ("POST", "/api/scheduler/lease/{id}/report"),
+    ("POST", "/api/scheduler/lease/{id}/release"),
+    ("POST", "/api/scheduler/lease/{id}/revoke"),
+    ("GET PUT DELETE", "/api/scheduler/override"),
+    ("GET PUT", "/api/scheduler/windows"),
+];
+
+/// All paths, each with the methods that it takes.
 fn all_paths() -> impl Iterator<Item = (&'static str, &'static str)> {
-    COVERED.into_iter().map(|(path, ..)| ("GET", path)).chain(OF_AN_ADDON)
+    COVERED.into_iter().map(|(path, ..)| ("GET", path)).chain(OF_AN_ADDON).chain(OF_LEASES)
 }
 
 /// Those whose answer ends.
@@ -136,8 +152,13 @@ fn a_client_that_has_it_gets_304_and_a_new_tick_is_a_new_document() {
     for (path, query, ..) in documents().filter(|(path, ..)| !path.ends_with('z')) {
         let target = format!("{path}{query}");
         // Another tick may come between the two questions; then they are asked again.
-        let known =
-            !["/api/system-stats/health", "/api/system-stats/aggregates", "/api/addons"].contains(&path);
+        let known = ![
+            "/api/system-stats/health",
+            "/api/system-stats/aggregates",
+            "/api/addons",
+            "/api/scheduler/status",
+        ]
+        .contains(&path);
         if known {
             let empty = eventually("a 304", || {
                 let etag = daemon.get(&target).header("etag")?.to_owned();
@@ -316,15 +337,15 @@ fn what_is_not_there_or_not_allowed_is_a_problem() {
     }
     for (taken, path) in all_paths() {
         for method in ["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "BREW"] {
-            if method == taken {
+            if taken.split(' ').any(|taken| method == taken) {
                 continue;
             }
             let answer = http::request(daemon.address, method, path, &[], b"");
             assert_eq!(answer.status, 405, "{method} {path}");
             assert_eq!(answer.problem()["code"], "method_not_allowed");
             let allow = answer.header("allow").unwrap_or_default();
-            let expected = if taken == "GET" { ["GET", "HEAD"].as_slice() } else { &["POST"] };
-            assert!(expected.iter().all(|one| allow.contains(one)), "{method} {path}: {allow:?}");
+            assert!(taken.split(' ').all(|one| allow.contains(one)), "{method} {path}: {allow:?}");
+            assert_eq!(allow.contains("HEAD"), taken.contains("GET"), "{method} {path}: {allow:?}");
         }
     }
 }
@@ -408,7 +429,8 @@ fn bad_parameters_are_told_with_reason_and_example() {
     for target in ["/api/events?kinds=tick,nonsense", "/readyz?verbose=perhaps"] {
         assert_eq!(ask(target).problem()["code"], "invalid_parameter", "{target}");
     }
-    for (method, path) in all_paths() {
+    let every = all_paths().flat_map(|(methods, path)| methods.split(' ').map(move |method| (method, path)));
+    for (method, path) in every {
         let answer = connection.request(method, &format!("{path}?rnage=5m"), &[], b"").unwrap();
         assert_eq!(answer.status, 400, "{path}");
         let problem = answer.problem();

@@ -71,6 +71,7 @@ pub(crate) struct Launch {
     folder: TempDir,
     config: String,
     env: Vec<(&'static str, OsString)>,
+    data: Option<PathBuf>,
 }
 
 impl Launch {
@@ -81,11 +82,17 @@ impl Launch {
 
     /// With this configuration file.
     pub(crate) fn with(config: impl Into<String>) -> Self {
-        Self { folder: tempfile::tempdir().unwrap(), config: config.into(), env: Vec::new() }
+        Self { folder: tempfile::tempdir().unwrap(), config: config.into(), env: Vec::new(), data: None }
     }
 
     pub(crate) fn env(mut self, name: &'static str, value: impl Into<OsString>) -> Self {
         self.env.push((name, value.into()));
+        self
+    }
+
+    /// With a data folder that outlives it.
+    pub(crate) fn data(mut self, folder: &Path) -> Self {
+        self.data = Some(folder.to_owned());
         self
     }
 
@@ -110,7 +117,8 @@ impl Launch {
         fs::write(&config, &self.config).unwrap();
         let mut command = command(folder.path());
         command.args(["serve", "--listen", "127.0.0.1:0", "--config"]).arg(&config);
-        command.arg("--data-dir").arg(folder.path().join("data")).envs(self.env);
+        let data = self.data.unwrap_or_else(|| folder.path().join("data"));
+        command.arg("--data-dir").arg(data).envs(self.env);
         let log = File::create(folder.path().join("stderr")).unwrap();
         let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let lines = lines(BufReader::new(child.stdout.take().unwrap()));
@@ -170,6 +178,14 @@ impl Daemon {
 
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Lets it write no file any more, or again: what a full disk is, to one process. Only the soft limit, so that it can be lifted.
+    pub(crate) fn may_write_files(&self, may: bool) {
+        use rustix::process::{Pid, Resource, Rlimit, prlimit};
+        let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw);
+        let current = if may { None } else { Some(0) };
+        prlimit(pid, Resource::Fsize, Rlimit { current, maximum: None }).unwrap();
     }
 
     /// What it has logged so far.

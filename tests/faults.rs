@@ -15,7 +15,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// Every threshold out of the way: without a fault such a daemon is QUIET at its first chance, whatever the machine does.
-fn easy() -> String {
+pub(crate) fn easy() -> String {
     let mut text = "[collectors]\ntick_seconds = 1\n[quiet]\ndwell_seconds = 0\nbusy_hold_seconds = 0\n\
                     panic_hold_seconds = 0\nmean_window_seconds = 1\n"
         .to_owned();

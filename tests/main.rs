@@ -22,6 +22,8 @@ mod golden;
 #[cfg(test)]
 mod http;
 #[cfg(test)]
+mod leases;
+#[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
 mod load;

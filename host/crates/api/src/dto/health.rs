@@ -3,7 +3,7 @@
 use super::current::addon_of;
 use super::{rfc3339, seconds};
 use lowtide_addons::{AddonState, AddonView, Problem};
-use lowtide_app::About;
+use lowtide_app::{About, Leases};
 use lowtide_core::report::{CollectorReport, CollectorStatus};
 use lowtide_core::state::HostState;
 use lowtide_core::units::Now;
@@ -70,7 +70,7 @@ impl Health {
     }
 
     /// `dropped` is the window's count of samples without room; `addons` are all addons, each with what was wrong with its own
-    /// document; `folder` is why their folder is not read.
+    /// document; `folder` is why their folder is not read. `leases` is absent where the daemon runs without them.
     pub(crate) fn new(
         state: &HostState,
         about: &About,
@@ -78,6 +78,7 @@ impl Health {
         dropped: u64,
         addons: &[(AddonView, Option<String>)],
         folder: Option<&Problem>,
+        leases: Option<&Leases>,
     ) -> Self {
         let snapshot = &state.snapshot;
         let mut checks = vec![tick(state, now), window(dropped)];
@@ -92,6 +93,7 @@ impl Health {
             detail: problem.text.clone(),
         }));
         checks.extend(of_addons(state, addons));
+        checks.extend(leases.map(of_leases));
         let unwell = checks.iter().filter(|check| check.status > Status::Ok);
         Self {
             status: checks.iter().map(|check| check.status).max().unwrap_or(Status::Ok),
@@ -102,6 +104,16 @@ impl Health {
             checked_at: rfc3339(now.wall),
         }
     }
+}
+
+/// Leases that cannot be written down are no reason to start the daemon anew, so never an error: it measures, and lets go of what is held.
+fn of_leases(leases: &Leases) -> Check {
+    let (status, detail) = match (leases.trouble(), leases.violation()) {
+        (Some((text, _)), _) => (Status::Warn, format!("nothing new is granted: {text}")),
+        (None, Some(text)) => (Status::Warn, format!("a defect to report: {text}")),
+        (None, None) => (Status::Ok, "work".to_owned()),
+    };
+    Check { name: "leases".into(), status, detail }
 }
 
 fn collector(report: &CollectorReport) -> (Status, String) {

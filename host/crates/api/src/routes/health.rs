@@ -36,7 +36,8 @@ fn health(shared: &Shared) -> Result<Health, Box<Problem>> {
     let host = shared.app.addons();
     let addons = host.map(super::addons::with_complaints).unwrap_or_default();
     let folder = host.and_then(AddonHost::folder_problem);
-    Ok(Health::new(&state, shared.app.about(), clock::now(), dropped, &addons, folder.as_ref()))
+    let (about, leases) = (shared.app.about(), shared.app.leases());
+    Ok(Health::new(&state, about, clock::now(), dropped, &addons, folder.as_ref(), leases))
 }
 
 /// Whether the process answers
