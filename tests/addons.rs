@@ -5,6 +5,7 @@ mod examples;
 mod folder;
 mod frozen;
 mod guests;
+mod leases;
 mod live;
 mod orders;
 mod stage;

@@ -31,7 +31,7 @@ const COVERED: [(&str, &str, &str, Option<&str>); 18] = [
 ];
 
 /// Every path below one addon, and the method that it takes. What they answer is asked for in `addons`.
-const OF_AN_ADDON: [(&str, &str); 7] = [
+const OF_AN_ADDON: [(&str, &str); 8] = [
     ("GET", "/api/addons/{id}"),
     ("GET", "/api/addons/{id}/stats"),
     ("GET", "/api/addons/{id}/metrics"),
@@ -39,6 +39,7 @@ const OF_AN_ADDON: [(&str, &str); 7] = [
     ("POST", "/api/addons/{id}/enable"),
     ("POST", "/api/addons/{id}/disable"),
     ("POST", "/api/addons/{id}/reload"),
+    ("POST", "/api/addons/{id}/jobs/{name}/run"),
 ];
 
 /// Every path that acts on leases or is about one, and the methods that it takes. What they answer is asked for in `leases`.

@@ -63,12 +63,14 @@ pub trait Health: Addon {
 
 /// Heavy work that runs under a lease, when the host is quiet.
 ///
-/// The scheduler of Lowtide 0.1 does not run jobs of addons yet: they are described and shown, and `run` is not called.
+/// Needs the grant `leases`. The host asks for a lease when a job is due, waits for it, and runs the job on an instance of its own, beside the
+/// one that collects. Fields of `self` are therefore not shared with the other interfaces; [`kv`](crate::kv) is.
 pub trait Job: Addon {
     /// The kinds of job that this addon can run. Called once for each new instance.
     fn describe() -> Vec<JobDescription>;
 
-    /// Runs one job to its end.
+    /// Runs one job to its end. Its lease is [`leases::of_job`](crate::leases::of_job): report progress by it, and obey what its heartbeat
+    /// answers. Who does not stop in the time that [`Directive::Revoke`](crate::leases::Directive::Revoke) gives is cut off.
     fn run(&mut self, name: &str) -> Result<Outcome, Failure>;
 }
 

@@ -1,6 +1,7 @@
 //! Asking for a quiet time for heavy work. Needs the grant `leases`. A lease that is dropped is released.
 //!
-//! The scheduler of Lowtide 0.1 is not reachable for addons yet: [`request`] answers [`LeaseError::Unavailable`].
+//! Work that comes again and again, or takes longer than a call may, is a [`Job`](crate::Job): the host asks for its lease, and
+//! [`of_job`] gives it to the run.
 //!
 //! ```
 //! # use lowtide_sdk::{leases, testing::FakeHost};
@@ -100,6 +101,21 @@ impl Request {
 /// Asks for a lease.
 pub fn request(request: &Request) -> Result<Lease, LeaseError> {
     host::request(request).map(Lease)
+}
+
+/// The lease that the job of this name runs under, while it runs: by it the run tells how far it is and hears what to do. It is given back
+/// when the run is over, and not before.
+///
+/// ```
+/// # use lowtide_sdk::{leases, testing::FakeHost};
+/// # FakeHost::new().leases_granted([leases::Directive::Proceed]).run(|| {
+/// let lease = leases::of_job("reindex")?;
+/// lease.report(Some(0.25), "the first shelf")?;
+/// # Ok::<(), leases::LeaseError>(())
+/// # }).unwrap();
+/// ```
+pub fn of_job(name: &str) -> Result<Lease, LeaseError> {
+    request(&Request::new(name, Duration::from_secs(1)))
 }
 
 /// A lease that is held. Dropping it releases it; so does a trap.

@@ -133,6 +133,7 @@ fn every_guest_is_expected_somewhere_and_there() {
     let mut named: Vec<(String, bool)> =
         GROUPS.iter().flat_map(|cases| cases()).map(|case| (case.id.to_owned(), case.written)).collect();
     named.push((COMPANION.to_owned(), false));
+    named.extend(super::leases::GUESTS.map(|name| (name.to_owned(), false)));
     let all: BTreeSet<(String, bool)> = named.iter().cloned().collect();
     assert_eq!(all.len(), named.len(), "a guest is named twice");
     let names = |folder: &str, written: bool| {

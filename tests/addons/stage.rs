@@ -198,6 +198,7 @@ impl Stage {
         let outside = Outside {
             state,
             kv: Arc::new(Shelf(store)),
+            leases: None,
             tell: Arc::new(move |happening| tell.lock().unwrap().push(happening)),
         };
         let host = AddonHost::start(config, outside).unwrap();

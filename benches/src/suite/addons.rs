@@ -93,6 +93,7 @@ impl Host {
         let outside = Outside {
             state: newest,
             kv: Arc::new(Nothing),
+            leases: None,
             tell: Arc::new(move |happening| drop(told.try_send(happening))),
         };
         let config = HostConfig {

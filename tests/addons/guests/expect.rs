@@ -146,7 +146,13 @@ impl Case {
         texts.extend(view.health.iter().map(|health| ("health", health.text.clone())));
         texts.extend(seen.presence.iter().map(|presence| ("presence", presence.kind.clone())));
         texts.extend(seen.stats.as_ref().err().map(|problem| ("stats", problem.text.clone())));
-        texts.extend(view.jobs.iter().flat_map(|job| [("job", job.name.clone()), ("job", job.help.clone())]));
+        texts.extend(view.jobs.iter().filter_map(|job| Some(("job", job.problem.as_ref()?.text.clone()))));
+        texts.extend(
+            view.jobs
+                .iter()
+                .map(|job| &job.description)
+                .flat_map(|job| [("job", job.name.clone()), ("job", job.help.clone())]),
+        );
         for metric in &view.metrics {
             texts.extend([("metric", metric.name.to_string()), ("metric", metric.help.to_string())]);
             texts.extend(metric.labels.iter().map(|label| ("label key", label.to_string())));

@@ -18,7 +18,7 @@ pub(super) fn cases() -> Vec<Case> {
             .granted(r#"{"http": ["GET http://127.0.0.1:1"]}"#),
         guest("escapes", Expect::Runs(|seen| seen.outcomes(18))).granted(r#"{"host_data": ["/proc"]}"#),
         guest("looks-around", Expect::Runs(|seen| seen.outcomes(6))),
-        // There is no scheduler yet, and whoever asks is told so. Jobs are described only: odd-jobs would trap if one were run.
+        // These hosts have no scheduler; the tests of `leases` have.
         guest("asks-for-leases", Expect::Runs(|seen| seen.outcomes(2)))
             .granted(r#"{"leases": {"max_units": 10}}"#),
         guest("snapshot-storm", Expect::Runs(|seen| seen.outcomes(2))),

@@ -123,6 +123,7 @@ fn has_sound_jobs(seen: &Seen) -> Result<(), String> {
     let jobs = &seen.view.jobs;
     let sound = jobs
         .iter()
+        .map(|job| &job.description)
         .all(|job| (1..=100).contains(&job.cost_units) && job.help.len() <= 512 && job.name.len() <= 64);
     so(!jobs.is_empty() && jobs.len() <= 32 && sound, || {
         format!(
@@ -130,6 +131,7 @@ fn has_sound_jobs(seen: &Seen) -> Result<(), String> {
             jobs.len(),
             jobs.iter()
                 .take(3)
+                .map(|job| &job.description)
                 .map(|job| (job.cost_units, job.name.len(), job.help.len()))
                 .collect::<Vec<_>>()
         )

@@ -1,12 +1,13 @@
 //! One addon as the rest of the host sees it: what its task last said, in one place under one short lock, and how that reads as a
 //! collector's report, as presence and as a view. It survives instances, crashes and replacements.
 
-use crate::answers::{Failure, Health, JobDescription, PresenceSignal};
+use crate::answers::{Failure, Health, PresenceSignal};
 use crate::capabilities::Capabilities;
 use crate::caps::log::clean;
 use crate::grants;
 use crate::guest::Shared;
 use crate::inspect::{Export, Inspection};
+use crate::jobs::JobBoard;
 use crate::limits;
 use crate::manifest::Manifest;
 use crate::status::{AddonState, AddonView, Happening, HealthView, Problem, StatsView};
@@ -75,7 +76,6 @@ struct Board {
     stats: Option<StatsView>,
     stats_failed: Option<Problem>,
     health: Option<HealthView>,
-    jobs: Vec<JobDescription>,
 }
 
 /// Why an addon was started again when its new file did not start.
@@ -88,6 +88,7 @@ pub(crate) struct Addon {
     pub(crate) shared: Arc<Shared>,
     // Held for a copy or an assignment, never across an await or a call.
     board: Mutex<Board>,
+    pub(crate) jobs: JobBoard,
     tell: Tell,
 }
 
@@ -108,12 +109,11 @@ impl Addon {
             stats: None,
             stats_failed: None,
             health: None,
-            jobs: Vec::new(),
         };
         let addon = shared.id.to_string();
         let state = AddonState::Loading;
         tell(Happening::State { addon, from: None, to: Some(state), version: None, problem: None });
-        Self { shared, board: Mutex::new(board), tell }
+        Self { shared, board: Mutex::new(board), jobs: JobBoard::default(), tell }
     }
 
     fn board(&self) -> MutexGuard<'_, Board> {
@@ -201,6 +201,7 @@ impl Addon {
             (self.tell)(Happening::Replaced { addon: self.shared.id.clone(), why, version });
         }
         self.task_state(now, AddonState::Running, None, None);
+        self.jobs.wake();
     }
 
     /// The same as [`set_state`](Self::set_state), by its task.
@@ -244,15 +245,14 @@ impl Addon {
         self.board().leaving
     }
 
-    /// What the new instance has: a collector with this help or none, its other exports, jobs. What an earlier one said by an export that
-    /// this one does not have no longer holds. `interval` is that of its collections, or of its most frequent calls.
+    /// What the new instance has: a collector with this help or none, and its other exports. What an earlier one said by an export that this
+    /// one does not have no longer holds. `interval` is that of its collections, or of its most frequent calls.
     pub(crate) fn set_up(
         &self,
         now: Now,
         collector: Option<String>,
         interval: Duration,
         has: impl Fn(Export) -> bool,
-        jobs: Vec<JobDescription>,
     ) {
         let collects = collector.is_some();
         let metrics = {
@@ -263,7 +263,6 @@ impl Addon {
             recorder.metrics()
         };
         let mut board = self.board();
-        board.jobs = jobs;
         board.presence = has(Export::Presence).then(|| board.presence.take().unwrap_or_default());
         if !has(Export::CustomStats) {
             (board.stats, board.stats_failed) = (None, None);
@@ -528,7 +527,7 @@ impl Addon {
             name: self.shared.id.to_string(),
             state: board.state,
             state_since: board.state_since,
-            problem: board.problem.clone(),
+            problem: board.problem.clone().or_else(|| self.jobs.problem()),
             pending: board.pending.clone(),
             retry_at: board.retry_at,
             version: identity.and_then(|identity| identity.manifest.version.clone()),
@@ -561,7 +560,7 @@ impl Addon {
             log_lines,
             health: board.health.clone(),
             metrics,
-            jobs: board.jobs.clone(),
+            jobs: self.jobs.view(),
         }
     }
 }
@@ -628,6 +627,7 @@ impl Collecting {
 mod tests {
     use super::*;
     use crate::caps::blocking::Blocking;
+    use crate::caps::leases::Tally;
     use crate::caps::log::LogBuffer;
     use crate::id::AddonId;
     use crate::meter::Meter;
@@ -642,6 +642,7 @@ mod tests {
             id,
             log: Mutex::new(LogBuffer::new()),
             blocking: Blocking::default(),
+            leases: Tally::default(),
             events: Mutex::new(TokenBucket::new(1, 1)),
             publish: Arc::new(|_| {}),
             state: tokio::sync::watch::channel(None).1,

@@ -2,6 +2,7 @@
 
 use crate::capabilities::LeasePriority;
 use crate::recorder::Definition;
+use lowtide_core::lease::Constraints;
 use std::time::Duration;
 
 /// A failure that a guest reports itself. Not a trap: the instance goes on.
@@ -70,8 +71,19 @@ pub struct JobDescription {
     pub priority: LeasePriority,
     /// How long it usually takes; `None` when what it said is not a span.
     pub expected_duration: Option<Duration>,
+    /// Which resources it weighs on.
+    pub constraints: Constraints,
     /// Wished time between two runs.
     pub every: Option<Duration>,
     /// True when it can be held still.
     pub pausable: bool,
+}
+
+/// How a run of a job ended by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// It is done; in its own words.
+    Done(String),
+    /// It stopped early.
+    Stopped,
 }

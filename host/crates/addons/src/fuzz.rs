@@ -9,6 +9,7 @@ use crate::capabilities::Capabilities;
 use crate::caps::blocking::Blocking;
 use crate::caps::kv::KvDesk;
 use crate::caps::kv::tests::InMemory;
+use crate::caps::leases::Tally;
 use crate::caps::log::LogBuffer;
 use crate::engine;
 use crate::guest::{Abilities, Shared};
@@ -146,7 +147,7 @@ impl Ground {
             let (done, answer) = oneshot::channel();
             let _ = inbox.send(Message::CallAll { times: ROUNDS, done }).await;
             let answered = answer.await.is_ok();
-            let _ = inbox.send(Message::Stop).await;
+            let _ = inbox.send(Message::Stop { comes_back: false }).await;
             assert!(task.await.is_ok(), "{what}: the task of the addon panicked");
             answered
         });
@@ -181,6 +182,7 @@ fn shared(id: &AddonId) -> Arc<Shared> {
         id: id.clone(),
         log: Mutex::new(LogBuffer::new()),
         blocking: Blocking::default(),
+        leases: Tally::default(),
         events: Mutex::new(TokenBucket::new(limits::EVENTS_PER_SECOND, limits::EVENTS_BURST)),
         publish: Arc::new(|_| {}),
         state,

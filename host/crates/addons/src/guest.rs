@@ -5,6 +5,7 @@ use crate::caps::blocking::Blocking;
 use crate::caps::host_data::DataDesk;
 use crate::caps::http::HttpDesk;
 use crate::caps::kv::KvDesk;
+use crate::caps::leases::{LeaseDesk, Seat, Tally};
 use crate::caps::log::{Level, LogBuffer, Output, clean};
 use crate::fault::Fault;
 use crate::gate::{Budget, CallClock};
@@ -67,6 +68,8 @@ pub(crate) struct Shared {
     pub(crate) events: Mutex<TokenBucket>,
     /// See [`limits::BLOCKING_PER_ADDON`].
     pub(crate) blocking: Blocking,
+    /// What it waits for at the scheduler.
+    pub(crate) leases: Tally,
     /// Where events go.
     pub(crate) publish: Arc<dyn Fn(GuestEvent) + Send + Sync>,
     /// What the host knows.
@@ -95,6 +98,7 @@ pub(crate) struct Abilities {
     pub(crate) kv: Option<Arc<KvDesk>>,
     pub(crate) http: Option<HttpDesk>,
     pub(crate) data: Option<Arc<DataDesk>>,
+    pub(crate) leases: Option<Arc<LeaseDesk>>,
     pub(crate) settings: BTreeMap<String, Setting>,
     pub(crate) memory_bytes: u64,
 }
@@ -118,6 +122,8 @@ pub(crate) struct Guest {
     pub(crate) clock: Arc<CallClock>,
     pub(crate) call: &'static str,
     pub(crate) budget: Budget,
+    /// The job that this instance is for, if it is for one.
+    pub(crate) job: Option<Arc<Seat>>,
     /// Why the host stopped the guest, if it did.
     pub(crate) stopped: Option<Fault>,
     host_calls: TokenBucket,
@@ -149,11 +155,18 @@ impl Guest {
             clock: Arc::default(),
             call: "start",
             budget,
+            job: None,
             stopped: None,
             host_calls: TokenBucket::new(limits::HOST_CALLS_PER_SECOND, limits::HOST_CALLS_BURST),
             wasi,
             table,
         }
+    }
+
+    /// Makes this the guest that runs a job.
+    pub(crate) fn take_seat(&mut self, seat: Arc<Seat>) {
+        self.limiter.of_job = true;
+        self.job = Some(seat);
     }
 
     /// Counts a call from the guest to the host.
@@ -231,6 +244,8 @@ impl Guest {
             self.stopped = Some(Fault::CpuTime { call, used: cpu, allowed: self.budget.cpu });
         } else if running >= self.budget.running {
             self.stopped = Some(Fault::RunningTime { call, used: running, allowed: self.budget.running });
+        } else if let Some(still) = self.job.as_ref().and_then(|seat| seat.stands_still()) {
+            return UpdateDeadline::YieldCustom(1, Box::pin(still));
         } else {
             // Others get their turn in between.
             return UpdateDeadline::Yield(1);
@@ -259,6 +274,8 @@ pub(crate) struct Limiter {
     used: u64,
     /// What the last granted growth added, in case it cannot be had.
     grown: u64,
+    /// Of an instance that runs a job.
+    of_job: bool,
     /// What was refused last in the present call.
     pub(crate) refused: Option<Refused>,
     meter: Arc<Meter>,
@@ -295,6 +312,10 @@ impl ResourceLimiter for Limiter {
             return Ok(false);
         }
         (self.used, self.grown) = (after, grown);
+        if self.of_job {
+            // Its call lasts long; the others tell their size at the end of theirs.
+            self.meter.job_memory(after);
+        }
         Ok(true)
     }
 

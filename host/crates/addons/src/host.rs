@@ -7,12 +7,14 @@ mod supervise;
 use crate::addon::Addon;
 use crate::capabilities::Capabilities;
 use crate::caps::kv::Kv;
+use crate::caps::leases::Scheduler;
 use crate::caps::log::LogLine;
 use crate::compile::CompileCommand;
 use crate::fakes::Fakes;
 use crate::guest::Setting;
 use crate::id::AddonId;
 use crate::instance::MachineError;
+use crate::jobs::NoOrder;
 use crate::metering;
 use crate::recorder::Names;
 use crate::status::{AddonState, AddonView, Happening, Problem, StatsView};
@@ -82,6 +84,8 @@ pub struct Outside {
     pub state: watch::Receiver<Option<Arc<HostState>>>,
     /// The store of the grant `kv`.
     pub kv: Arc<dyn Kv>,
+    /// The scheduler of the grant `leases`; `None` without one.
+    pub leases: Option<Arc<dyn Scheduler>>,
     /// Where happenings are told. Must not block.
     pub tell: Arc<dyn Fn(Happening) + Send + Sync>,
 }
@@ -117,6 +121,17 @@ pub enum AskError {
         "the addon {0:?} is switched off in the configuration: set enabled = true under [addon.{0}], then reload"
     )]
     Configured(String),
+    /// The addon has no such job.
+    #[error("the addon {addon:?} has no job {job:?}")]
+    UnknownJob {
+        /// Which addon.
+        addon: String,
+        /// What was asked for.
+        job: String,
+    },
+    /// The job cannot run as things are.
+    #[error("{0}")]
+    JobCannotRun(String),
     /// The host is stopping.
     #[error("the daemon is stopping")]
     Stopping,
@@ -350,6 +365,22 @@ impl AddonHost {
     pub async fn reload(&self, id: &str) -> Result<AddonView, AskError> {
         let addon = self.addon(id)?;
         self.order(|done| supervise::Order::Reload { id: addon.shared.id.clone(), done }).await?;
+        self.view(id)
+    }
+
+    /// Wants a job of an addon to run now: its lease is asked for at once, whenever it would be due. One that waits or runs already goes on.
+    ///
+    /// # Errors
+    /// When there is no such addon or job, or it cannot run.
+    pub fn run_job(&self, id: &str, job: &str) -> Result<AddonView, AskError> {
+        let addon = self.addon(id)?;
+        addon.jobs.order(job).map_err(|error| match error {
+            NoOrder::Unknown => {
+                let (addon, job) = (id.to_owned(), job.chars().take(80).collect());
+                AskError::UnknownJob { addon, job }
+            }
+            NoOrder::CannotRun(why) => AskError::JobCannotRun(why),
+        })?;
         self.view(id)
     }
 

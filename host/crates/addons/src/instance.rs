@@ -1,8 +1,9 @@
 //! One instance of an addon: a store, its exports, and calls into them that are bounded, measured and explained when they fail. After a
 //! fault the instance is done for: whoever holds it drops it.
 
-use crate::answers::{Description, Failure, Health, JobDescription, PresenceSignal};
+use crate::answers::{Description, Failure, Health, JobDescription, Outcome, PresenceSignal};
 use crate::cache::LoadedComponent;
+use crate::caps::leases::Seat;
 use crate::caps::log::clean;
 use crate::engine::{self, Ticker};
 use crate::fault::Fault;
@@ -15,6 +16,7 @@ use lowtide_clock as clock;
 use lowtide_core::limits::ERROR_TEXT_BYTES_MAX;
 use lowtide_core::units::MonoTime;
 use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use wasmtime::component::{InstancePre, Linker};
@@ -139,6 +141,7 @@ impl Instance {
         template: &Template,
         shared: Arc<Shared>,
         abilities: Arc<Abilities>,
+        seat: Option<Arc<Seat>>,
     ) -> Result<Self, Fault> {
         let wall = if abilities.http.is_some() || abilities.data.is_some() {
             limits::CALL_WALL_NETWORK
@@ -152,6 +155,9 @@ impl Instance {
         };
         let hostcall_bytes = abilities.hostcall_bytes();
         let mut store = Store::new(template.pre.engine(), Guest::new(shared, abilities, budget));
+        if let Some(seat) = seat {
+            store.data_mut().take_seat(seat);
+        }
         store.limiter(|guest| &mut guest.limiter);
         store.set_hostcall_fuel(hostcall_bytes);
         store.set_max_component_handles(limits::HANDLES_MAX);
@@ -202,6 +208,38 @@ impl Instance {
         Ok(answer)
     }
 
+    /// Runs a job to its end. It may take as long as its lease lasts: whoever holds that cuts it off by dropping this, and the instance. What
+    /// it has used is counted while it goes on.
+    ///
+    /// # Errors
+    /// When the guest traps, is stopped, or breaks the contract.
+    pub(crate) async fn run(&mut self, name: &str) -> Result<Result<Outcome, Failure>, Fault> {
+        let all = limits::JOB_RUN;
+        let budget = Budget { cpu: all, running: all, wall: all };
+        let mut begun = Begun::new(&mut self.store, "job.run", budget);
+        let meter = Arc::clone(&self.store.data().shared.meter);
+        let mut counted = Duration::ZERO;
+        let result = {
+            let mut run = pin!(begun.finish(self.exports.run(&mut self.store, name), &self.ticker));
+            loop {
+                let over = tokio::time::timeout(limits::JOB_METER, run.as_mut()).await;
+                let (cpu, _) = begun.clock.taken();
+                meter.cpu(cpu.saturating_sub(counted));
+                counted = cpu;
+                if let Ok(result) = over {
+                    break result;
+                }
+            }
+        };
+        begun.counted = counted;
+        begun.conclude(&mut self.store, result)
+    }
+
+    /// Processor time of the present call, or of the last one.
+    pub(crate) fn clock(&self) -> Arc<CallClock> {
+        Arc::clone(&self.store.data().clock)
+    }
+
     /// True when it holds so much memory that it should be replaced: linear memory never shrinks.
     pub(crate) fn is_bloated(&self) -> bool {
         if self.answered < CALLS_BEFORE_RECYCLING {
@@ -235,6 +273,8 @@ struct Begun {
     name: &'static str,
     budget: Budget,
     at: MonoTime,
+    /// Processor time that was counted while it went on.
+    counted: Duration,
     log_before: u64,
     clock: Arc<CallClock>,
 }
@@ -246,7 +286,8 @@ impl Begun {
         (guest.call, guest.budget, guest.stopped, guest.limiter.refused) = (name, budget, None, None);
         guest.clock.reset();
         let log_before = guest.shared.log().newest();
-        Self { name, budget, at: clock::mono(), log_before, clock: Arc::clone(&guest.clock) }
+        let clock = Arc::clone(&guest.clock);
+        Self { name, budget, at: clock::mono(), counted: Duration::ZERO, log_before, clock }
     }
 
     /// Runs the call to its end; `None` when it did not come to one in time. Only a call that waits is cut off like that: one that runs
@@ -264,8 +305,11 @@ impl Begun {
     fn conclude<T>(&self, store: &mut Store<Guest>, result: Option<wasmtime::Result<T>>) -> Result<T, Fault> {
         let guest = store.data_mut();
         let (cpu, ran) = self.clock.taken();
-        guest.shared.meter.call(cpu, clock::mono().since(self.at));
-        guest.shared.meter.memory(guest.limiter.used());
+        guest.shared.meter.call(cpu.saturating_sub(self.counted), clock::mono().since(self.at));
+        // The figure is that of the instance which collects; what runs a job has one of its own.
+        if guest.job.is_none() {
+            guest.shared.meter.memory(guest.limiter.used());
+        }
         match result {
             Some(Ok(answer)) => Ok(answer),
             Some(Err(error)) => Err(self.fault(guest, &error)),

@@ -22,6 +22,7 @@ mod host;
 pub mod id;
 pub mod inspect;
 mod instance;
+mod jobs;
 mod lifecycle;
 pub mod limits;
 pub mod manifest;
@@ -40,4 +41,6 @@ pub use guest::{GuestEvent, Setting};
 pub use host::{AddonConfig, AddonHost, AskError, HostConfig, Outside, StartError};
 pub use meter::Metered;
 pub use metering::info as metering_info;
-pub use status::{AddonState, AddonView, Happening, HealthView, Problem, StatsView};
+pub use status::{
+    AddonState, AddonView, Happening, HealthView, JobEnd, JobState, JobView, Problem, StatsView,
+};

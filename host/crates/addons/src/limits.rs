@@ -112,9 +112,9 @@ pub const START_CPU: Duration = Duration::from_secs(1);
 /// Running time of the same: on a busy machine the guest waits for its turn.
 pub const START_RUNNING: Duration = Duration::from_secs(5);
 
-/// Threads that one addon may occupy with what blocks: files, the store, names to resolve. It makes one call at a time; a further one is an
-/// earlier call that was given up and hangs still, on a dead server or a broken name service.
-pub const BLOCKING_PER_ADDON: usize = 2;
+/// Threads that one addon may occupy with what blocks: files, the store, names to resolve. It makes two calls at a time, one of them for a
+/// job; a further one is an earlier call that was given up and hangs still, on a dead server or a broken name service.
+pub const BLOCKING_PER_ADDON: usize = 3;
 
 /// How long a connection to a server of a granted origin is kept while nobody uses it: collections of half a minute share one.
 pub const HTTP_IDLE: Duration = Duration::from_secs(30);
@@ -287,3 +287,39 @@ pub const DATA_ENTRIES_MAX: usize = 1_000;
 pub const TCP_TIMEOUT_DEFAULT: Duration = Duration::from_secs(1);
 /// See [`TCP_TIMEOUT_DEFAULT`].
 pub const TCP_TIMEOUT_MAX: Duration = Duration::from_secs(5);
+
+// Leases and jobs.
+
+/// Leases and waiting requests of one addon. It does one thing at a time, and the operator's own bound for each holder is lower as a rule; this
+/// one keeps what is remembered of an addon small whatever that says.
+pub const LEASES_MAX: usize = 8;
+
+/// Shortest and longest time between two runs of a job: what comes more often is a collection.
+pub const JOB_EVERY_MIN: Duration = INTERVAL_MIN;
+/// See [`JOB_EVERY_MIN`].
+pub const JOB_EVERY_MAX: Duration = Duration::from_secs(366 * 86_400);
+
+/// How long a job is expected to take, if what it says is no time.
+pub const JOB_DURATION_USUAL: Duration = Duration::from_secs(600);
+
+/// What one run of a job may take on any clock: its lease ends it long before.
+pub const JOB_RUN: Duration = Duration::from_secs(30 * 86_400);
+
+/// Pause before a job that failed is asked to run again; it doubles with each further failure. Heavy work that fails costs what it did for
+/// nothing.
+pub const JOB_RETRY_FIRST: Duration = Duration::from_secs(60);
+/// See [`JOB_RETRY_FIRST`].
+pub const JOB_RETRY_MAX: Duration = Duration::from_secs(3_600);
+
+/// Pause before the scheduler is asked again when it did not answer.
+pub const JOB_ASK_AGAIN: Duration = Duration::from_secs(5);
+
+/// Jobs are looked at so often although nothing happened: the wall clock, by which they are due, may have been set, and the machine may
+/// have slept.
+pub const JOB_LOOK: Duration = Duration::from_secs(60);
+
+/// Time that a running job has to stop when its addon ends: within [`DRAIN`], which the addon has in all.
+pub const JOB_DRAIN: Duration = Duration::from_secs(1);
+
+/// What a running job has used is added to its addon's figures so often: within the usual tick.
+pub const JOB_METER: Duration = Duration::from_secs(1);

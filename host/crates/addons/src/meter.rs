@@ -48,6 +48,8 @@ counters! {
     host_calls,
     /// Linear memory of the present instance, in bytes.
     memory_bytes,
+    /// Linear memory of the instance that runs a job, in bytes; 0 while none does.
+    job_memory_bytes,
     /// The most linear memory that any instance had, in bytes.
     memory_peak_bytes,
     /// Times that more memory was refused.
@@ -76,6 +78,17 @@ impl Meter {
         Self::add(&self.calls, 1);
         Self::add(&self.cpu_ns, u64::try_from(cpu.as_nanos()).unwrap_or(u64::MAX));
         Self::add(&self.call_ns, u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
+    }
+
+    /// Adds processor time of a call that goes on.
+    pub(crate) fn cpu(&self, cpu: Duration) {
+        Self::add(&self.cpu_ns, u64::try_from(cpu.as_nanos()).unwrap_or(u64::MAX));
+    }
+
+    /// Notes how much linear memory the instance that runs a job has.
+    pub(crate) fn job_memory(&self, bytes: u64) {
+        self.job_memory_bytes.store(bytes, Ordering::Relaxed);
+        self.memory_peak_bytes.fetch_max(bytes, Ordering::Relaxed);
     }
 
     /// Notes how much linear memory the present instance has.

@@ -54,9 +54,9 @@ static COLUMNS: [Column; 18] = [
             "addons_memory_bytes",
             Unit::Bytes,
             BY_ADDON,
-            "Linear memory of the addon's present instance; 0 when it has none.",
+            "Linear memory of the addon's present instances, with the one that runs a job; 0 when it has none.",
         ),
-        |row| count(row.metered.memory_bytes),
+        |row| count(row.metered.memory_bytes.saturating_add(row.metered.job_memory_bytes)),
     ),
     (
         MetricDef::gauge(

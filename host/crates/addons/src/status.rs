@@ -84,6 +84,64 @@ pub struct StatsView {
     pub at: WallTime,
 }
 
+/// What a job is doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum JobState {
+    /// Nothing.
+    #[default]
+    Idle,
+    /// Its request waits at the scheduler.
+    Waiting,
+    /// It runs.
+    Running,
+}
+
+impl JobState {
+    /// The word in answers.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Waiting => "waiting",
+            Self::Running => "running",
+        }
+    }
+}
+
+/// How the last run of a job ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobEnd {
+    /// `done`, `stopped`, `failed` or `cut_off`.
+    pub outcome: &'static str,
+    /// What was done, or why not.
+    pub text: String,
+    /// When.
+    pub at: WallTime,
+}
+
+/// One job of an addon.
+#[derive(Clone, Debug, PartialEq)]
+pub struct JobView {
+    /// What the addon says of it.
+    pub description: JobDescription,
+    /// What it is doing.
+    pub state: JobState,
+    /// The lease that it waits for or runs under.
+    pub lease: Option<String>,
+    /// When it is due, or tried again.
+    pub due_at: Option<WallTime>,
+    /// How its last run ended, since the daemon's start.
+    pub last: Option<JobEnd>,
+    /// Why it does not run, or did not run well.
+    pub problem: Option<Problem>,
+}
+
+impl JobView {
+    pub(crate) fn new(description: JobDescription) -> Self {
+        Self { description, state: JobState::Idle, lease: None, due_at: None, last: None, problem: None }
+    }
+}
+
 /// One addon, or one file in the folder that cannot be one.
 #[derive(Clone, Debug)]
 pub struct AddonView {
@@ -138,7 +196,7 @@ pub struct AddonView {
     /// Metrics that it declared.
     pub metrics: Vec<MetricDef>,
     /// Jobs that it described.
-    pub jobs: Vec<JobDescription>,
+    pub jobs: Vec<JobView>,
 }
 
 impl AddonView {

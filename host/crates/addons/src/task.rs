@@ -8,6 +8,7 @@ use crate::fault::Fault;
 use crate::guest::Abilities;
 use crate::inspect::Export;
 use crate::instance::{Answer, Call, Instance, Template};
+use crate::jobs::{self, Runner};
 use crate::lifecycle::Lifecycle;
 use crate::limits;
 use crate::meter::Meter;
@@ -38,8 +39,8 @@ pub(crate) enum Message {
     Replace { load: Box<Load>, why: &'static str },
     /// Make each call that comes again and again so many times, now; dropped when the instance ends in it or there is none.
     CallAll { times: u32, done: oneshot::Sender<()> },
-    /// End after the present call.
-    Stop,
+    /// End after the present call. Whether it comes back: then what its jobs wait for keeps its place in the queue.
+    Stop { comes_back: bool },
 }
 
 /// Messages waiting for a task. More replacements than that during one call are made after it.
@@ -66,15 +67,26 @@ pub(crate) struct Task {
     life: Lifecycle,
     /// True once an instance was started: further ones are restarts.
     started_before: bool,
+    /// What runs its jobs, if it has any. It lives through crashes, and ends with what was loaded.
+    jobs: Option<Runner>,
 }
 
 impl Task {
     pub(crate) fn new(addon: Arc<Addon>, load: Load, inbox: mpsc::Receiver<Message>) -> Self {
-        Self { addon, load, inbox, life: Lifecycle::default(), started_before: false }
+        Self { addon, load, inbox, life: Lifecycle::default(), started_before: false, jobs: None }
     }
 
     /// Runs until it is told to stop.
     pub(crate) async fn run(mut self) {
+        if let Some(desk) = &self.load.abilities.leases {
+            desk.clear(self.load.template.exports(Export::Job)).await;
+        }
+        let comes_back = self.live().await;
+        self.end_jobs(comes_back).await;
+    }
+
+    /// The same; returns whether it comes back.
+    async fn live(&mut self) -> bool {
         let mut why = None;
         let mut kept = None;
         loop {
@@ -87,7 +99,7 @@ impl Task {
                     }
                     self.note_start(why.take());
                     match self.serve(live).await {
-                        End::Stop => return,
+                        End::Stop { comes_back } => return comes_back,
                         End::Again(reason, schedule) => {
                             (why, kept) = (reason, schedule);
                             continue;
@@ -99,8 +111,8 @@ impl Task {
             };
             let until = self.crashed(&crashed);
             match self.pause(until).await {
-                Some(reason) => why = reason,
-                None => return,
+                Ok(reason) => why = reason,
+                Err(comes_back) => return comes_back,
             }
         }
     }
@@ -110,6 +122,15 @@ impl Task {
             Meter::add(&self.addon.shared.meter.restarts, 1);
         }
         self.addon.started(clock::now(), self.load.identity.clone(), why);
+        if self.jobs.is_none() {
+            self.jobs = Runner::start(&self.addon, &self.load);
+        }
+    }
+
+    async fn end_jobs(&mut self, comes_back: bool) {
+        if let Some(runner) = self.jobs.take() {
+            runner.end(comes_back).await;
+        }
     }
 
     /// Makes an instance and asks it what it is.
@@ -117,7 +138,7 @@ impl Task {
         let (addon, template) = (&self.addon, &load.template);
         addon.shared.recorder().begin_instance();
         let abilities = Arc::clone(&load.abilities);
-        let mut instance = Instance::start(template, Arc::clone(&addon.shared), abilities).await?;
+        let mut instance = Instance::start(template, Arc::clone(&addon.shared), abilities, None).await?;
         let mut schedule = Schedule::by_hand(load.by_hand);
         let (mut help, mut interval) = (None, limits::HEALTH_INTERVAL);
         let id = &addon.shared.id;
@@ -141,6 +162,8 @@ impl Task {
             jobs = described;
             jobs.truncate(limits::JOBS_MAX);
         }
+        let desk = load.abilities.leases.as_deref();
+        addon.jobs.describe(jobs, clock::now().wall, |job| jobs::unfit(id, job, desk));
         let others = [
             (Export::Presence, Call::Presence, limits::PRESENCE_INTERVAL),
             (Export::CustomStats, Call::Stats, limits::STATS_INTERVAL),
@@ -154,7 +177,7 @@ impl Task {
                 }
             }
         }
-        addon.set_up(clock::now(), help, interval, |export| template.exports(export), jobs);
+        addon.set_up(clock::now(), help, interval, |export| template.exports(export));
         Ok(Live { instance, schedule, collects, interval })
     }
 
@@ -177,6 +200,7 @@ impl Task {
                     // The new one is started beside the old one: if it does not start, nothing was lost.
                     match self.start(&load).await {
                         Ok(new) => {
+                            self.end_jobs(load.template.exports(Export::Job)).await;
                             (live, self.load, self.life) = (new, *load, Lifecycle::default());
                             self.note_start(Some(why));
                         }
@@ -197,7 +221,8 @@ impl Task {
                     }
                     let _ = done.send(());
                 }
-                Woken::Message(Some(Message::Stop) | None) => return End::Stop,
+                Woken::Message(Some(Message::Stop { comes_back })) => return End::Stop { comes_back },
+                Woken::Message(None) => return End::Stop { comes_back: false },
             }
         }
     }
@@ -270,18 +295,20 @@ impl Task {
         pause.until
     }
 
-    /// Waits until the addon may be tried again: `Some(why)` when it should be started, `None` when it should end.
-    async fn pause(&mut self, until: MonoTime) -> Option<Option<&'static str>> {
+    /// Waits until the addon may be tried again: `Ok(why)` when it should be started, an error when it should end: whether it comes back.
+    async fn pause(&mut self, until: MonoTime) -> Result<Option<&'static str>, bool> {
         loop {
             return match wait(&mut self.inbox, Some(until)).await {
-                Woken::Due => Some(None),
+                Woken::Due => Ok(None),
                 Woken::Message(Some(Message::Replace { load, why })) => {
+                    self.end_jobs(load.template.exports(Export::Job)).await;
                     (self.load, self.life) = (*load, Lifecycle::default());
-                    Some(Some(why))
+                    Ok(Some(why))
                 }
                 // There is nothing to call; dropping the sender says so.
                 Woken::Message(Some(Message::CallAll { .. })) => continue,
-                Woken::Message(Some(Message::Stop) | None) => None,
+                Woken::Message(Some(Message::Stop { comes_back })) => Err(comes_back),
+                Woken::Message(None) => Err(false),
             };
         }
     }
@@ -289,7 +316,9 @@ impl Task {
 
 /// Why an instance is no longer used.
 enum End {
-    Stop,
+    Stop {
+        comes_back: bool,
+    },
     /// Start another: why, if somebody wants to know, and when it is called, if not at once.
     Again(Option<&'static str>, Option<Schedule>),
     Crashed(Fault),

@@ -24,6 +24,8 @@ pub(crate) enum Code {
     TooManyStreams,
     AddonsOff,
     NoSuchAddon,
+    NoSuchJob,
+    JobCannotRun,
     NoStats,
     StatsFailed,
     AddonConfiguredOff,
@@ -64,7 +66,7 @@ pub struct CodeDoc {
 }
 
 /// Every error code, for the reference page.
-pub const CODES: [CodeDoc; 38] = [
+pub const CODES: [CodeDoc; 40] = [
     doc(Code::InvalidParameter),
     doc(Code::UnknownParameter),
     doc(Code::TooManyValues),
@@ -79,6 +81,8 @@ pub const CODES: [CodeDoc; 38] = [
     doc(Code::TooManyStreams),
     doc(Code::AddonsOff),
     doc(Code::NoSuchAddon),
+    doc(Code::NoSuchJob),
+    doc(Code::JobCannotRun),
     doc(Code::NoStats),
     doc(Code::StatsFailed),
     doc(Code::AddonConfiguredOff),
@@ -175,6 +179,18 @@ const fn doc(code: Code) -> CodeDoc {
             404,
             "there is no addon of this name",
             "GET /api/addons lists those that there are.",
+        ),
+        Code::NoSuchJob => (
+            "no_such_job",
+            404,
+            "the addon has no job of this name",
+            "`jobs` of GET /api/addons/{id} lists those that it has.",
+        ),
+        Code::JobCannotRun => (
+            "job_cannot_run",
+            409,
+            "the job cannot run as things are",
+            "`detail` says why: its addon does not run, a grant is missing, or the daemon runs without leases.",
         ),
         Code::NoStats => (
             "no_stats",

@@ -38,6 +38,7 @@ pub const ROUTES: &[&str] = &[
     "/api/addons/{id}/enable",
     "/api/addons/{id}/disable",
     "/api/addons/{id}/reload",
+    "/api/addons/{id}/jobs/{name}/run",
     "/api/scheduler/lease/request",
     "/api/scheduler/lease/{id}",
     "/api/scheduler/lease/{id}/heartbeat",
@@ -90,6 +91,7 @@ pub const ROUTES: &[&str] = &[
         addons::post_enable,
         addons::post_disable,
         addons::post_reload,
+        addons::post_run_job,
         leases::post_request,
         leases::get_lease,
         leases::post_heartbeat,
@@ -135,6 +137,7 @@ pub(crate) fn router(shared: Shared) -> Router {
         .route("/api/addons/{id}/enable", post(addons::post_enable))
         .route("/api/addons/{id}/disable", post(addons::post_disable))
         .route("/api/addons/{id}/reload", post(addons::post_reload))
+        .route("/api/addons/{id}/jobs/{name}/run", post(addons::post_run_job))
         .route("/api/scheduler/lease/request", post(leases::post_request))
         .route("/api/scheduler/lease/{id}", get(leases::get_lease))
         .route("/api/scheduler/lease/{id}/heartbeat", post(leases::post_heartbeat))

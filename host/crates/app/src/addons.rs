@@ -1,11 +1,19 @@
-//! What addons need from the rest of the daemon: the store behind the grant `kv`, and a place in the event log.
+//! What addons need from the rest of the daemon: the store behind the grant `kv`, the scheduler behind the grant `leases`, and a place in
+//! the event log.
 
 use crate::events::EventKind;
+use crate::leases::Leases;
 use lowtide_addons::Happening;
 use lowtide_addons::caps::kv::{Kv, KvError, KvUsage};
+use lowtide_addons::caps::leases::{Asked, Look, Scheduler};
+use lowtide_core::lease::{Input, LeaseId, Reply};
 use lowtide_store::{KvQuota, Store, StoreError};
+use std::future::Future as _;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Waker};
+use tokio::sync::oneshot;
 
 /// The store, opened when the first addon uses it: a daemon whose addons keep nothing has no file for it.
 pub(crate) struct LazyStore {
@@ -62,6 +70,28 @@ impl Kv for LazyStore {
     fn usage(&self, addon: &str) -> Result<KvUsage, KvError> {
         let KvQuota { bytes, keys } = self.open()?.kv_usage(addon).map_err(unavailable)?;
         Ok(KvUsage { bytes, keys })
+    }
+}
+
+impl Scheduler for Leases {
+    fn ask(&self, input: Input) -> Asked<'_, Reply> {
+        Box::pin(async { Leases::ask(self, input).await.map_err(|error| error.to_string()) })
+    }
+
+    fn tell(&self, input: Input) {
+        // The step is made when it is first polled; what it would wait for then is the disk.
+        let told = pin!(Leases::ask(self, input));
+        let _ = told.poll(&mut Context::from_waker(Waker::noop()));
+    }
+
+    fn changed(&self, id: LeaseId) -> Option<oneshot::Receiver<()>> {
+        self.next_event(id)
+    }
+
+    fn look<'a>(&'a self, look: Look<'a>) -> Asked<'a, ()> {
+        Box::pin(async {
+            Leases::look(self, |scheduler, _| look(scheduler)).await.map_err(|error| error.to_string())
+        })
     }
 }
 

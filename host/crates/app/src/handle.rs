@@ -5,6 +5,7 @@ use crate::events::{EventKind, EventLog};
 use crate::leases::{LeaseSettings, Leases};
 use crate::metronome::{self, Command};
 use crate::tick::Ticker;
+use lowtide_addons::caps::leases::Scheduler;
 use lowtide_addons::{AddonHost, HostConfig, Outside};
 use lowtide_clock as clock;
 use lowtide_collectors::{ApiMeter, CollectConfig, Runner};
@@ -118,7 +119,7 @@ impl App {
             .map_err(StartError::Thread)?;
         let addons = settings
             .addons
-            .map(|addons| start_addons(addons, state.clone(), Arc::clone(&events)))
+            .map(|addons| start_addons(addons, state.clone(), Arc::clone(&events), leases.clone()))
             .transpose()
             .map_err(StartError::Addons)?;
         let (commands, inbox) = std::sync::mpsc::sync_channel(COMMANDS_MAX);
@@ -220,9 +221,15 @@ fn start_addons(
     settings: AddonSettings,
     state: watch::Receiver<Option<Arc<HostState>>>,
     events: Arc<EventLog>,
+    leases: Option<Leases>,
 ) -> Result<AddonHost, lowtide_addons::StartError> {
     let tell = move |happening| events.publish(clock::now().wall, vec![event(happening)]);
-    let outside = Outside { state, kv: Arc::new(LazyStore::new(settings.store_file)), tell: Arc::new(tell) };
+    let outside = Outside {
+        state,
+        kv: Arc::new(LazyStore::new(settings.store_file)),
+        leases: leases.map(|leases| Arc::new(leases) as Arc<dyn Scheduler>),
+        tell: Arc::new(tell),
+    };
     AddonHost::start(settings.host, outside)
 }
 

@@ -158,6 +158,7 @@ impl Bench {
         let outside = Outside {
             state,
             kv: setup.store,
+            leases: None,
             tell: Arc::new(move |happening| drop(sender.try_send(happening))),
         };
         let waiting =

@@ -7,6 +7,7 @@ use crate::cache::{Cache, CacheError, LoadError, Loader};
 use crate::caps::host_data::DataDesk;
 use crate::caps::http::HttpDesk;
 use crate::caps::kv::KvDesk;
+use crate::caps::leases::LeaseDesk;
 use crate::caps::log::clean;
 use crate::compile::Compiler;
 use crate::discover::{self, AddonFileError, AddonFiles, Candidate};
@@ -175,7 +176,9 @@ fn abilities(
 ) -> Abilities {
     let asks = &identity.manifest.asks;
     let fakes = inner.fakes.as_ref();
-    let blocking = inner.slots().get(id).map(|slot| slot.addon.shared.blocking.clone()).unwrap_or_default();
+    let shared = inner.slots().get(id).map(|slot| Arc::clone(&slot.addon.shared));
+    let blocking = shared.as_ref().map(|shared| shared.blocking.clone()).unwrap_or_default();
+    let tally = shared.as_ref().map(|shared| shared.leases.clone()).unwrap_or_default();
     let data = || {
         let desk = DataDesk::new(
             id.clone(),
@@ -190,6 +193,10 @@ fn abilities(
         http: (!asks.http.is_empty())
             .then(|| HttpDesk::new(id.clone(), asks.http.clone(), blocking).with_fakes(fakes)),
         data: (!asks.host_data.is_empty()).then(|| Arc::new(data())),
+        leases: asks
+            .leases
+            .clone()
+            .map(|bounds| Arc::new(LeaseDesk::new(id.clone(), inner.outside.leases.clone(), bounds, tally))),
         settings: own.settings,
         memory_bytes: identity.memory_bytes,
     }

@@ -5,6 +5,7 @@ use super::load::{Refusal, Workshop};
 use super::{AddonConfig, AskError, Inner, Slot};
 use crate::addon::Addon;
 use crate::caps::blocking::Blocking;
+use crate::caps::leases::Tally;
 use crate::caps::log::LogBuffer;
 use crate::discover::{self, Candidate, Rejected};
 use crate::guest::Shared;
@@ -296,6 +297,7 @@ impl Supervisor {
             id: id.clone(),
             log: Mutex::new(LogBuffer::new()),
             blocking: Blocking::default(),
+            leases: Tally::default(),
             events: Mutex::new(TokenBucket::new(limits::EVENTS_PER_SECOND, limits::EVENTS_BURST)),
             publish: Arc::new(move |event| tell(Happening::Reported(event))),
             state: self.inner.outside.state.clone(),
@@ -365,8 +367,8 @@ impl Supervisor {
     }
 
     /// Tells an addon to end after the call it is in, and cuts it off if that takes too long. [`ended`](Self::ended) hears of it. False when
-    /// it does not run.
-    fn end(&mut self, id: &AddonId) -> bool {
+    /// it does not run. When the addon `comes_back`, what its jobs wait for keeps its place in the queue.
+    fn end(&mut self, id: &AddonId, comes_back: bool) -> bool {
         let task = self.inner.slots().get_mut(id).and_then(|slot| {
             // No load that is under way comes back to it.
             slot.generation = 0;
@@ -378,7 +380,7 @@ impl Supervisor {
         let Some((inbox, mut task)) = task else { return false };
         let id = id.clone();
         self.ending.spawn(async move {
-            let _ = inbox.try_send(Message::Stop);
+            let _ = inbox.try_send(Message::Stop { comes_back });
             // A full inbox ends it as well, once it is read.
             drop(inbox);
             if tokio::time::timeout(limits::DRAIN, &mut task).await.is_err() {
@@ -417,7 +419,7 @@ impl Supervisor {
 
     fn remove(&mut self, id: &AddonId) {
         self.candidates.remove(id);
-        if !self.is_leaving(id) && !self.end(id) {
+        if !self.is_leaving(id) && !self.end(id, false) {
             self.forget(id);
         }
     }
@@ -500,7 +502,7 @@ impl Supervisor {
     /// Ends or loads an addon, as its switches and grants say.
     fn apply(&mut self, id: &AddonId, why: &'static str) {
         if !self.is_switched_on(id) || self.lost_a_grant(id) {
-            self.end(id);
+            self.end(id, false);
             self.rest(id);
         }
         self.load(id, why);
@@ -526,7 +528,8 @@ impl Supervisor {
     async fn stop_all(&mut self) {
         let ids: Vec<AddonId> = self.inner.slots().keys().cloned().collect();
         for id in &ids {
-            self.end(id);
+            // The daemon ends, and most come back with the next.
+            self.end(id, true);
         }
         while self.ending.join_next().await.is_some() {}
     }

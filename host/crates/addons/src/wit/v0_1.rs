@@ -2,6 +2,7 @@
 
 mod exports;
 mod imports;
+mod leases;
 
 pub(crate) use exports::{Exports, Indices, Samples};
 

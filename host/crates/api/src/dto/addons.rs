@@ -4,7 +4,7 @@ use super::aggregates::SeriesAggregate;
 use super::current::{Values, of_addons};
 use super::{number, rfc3339, seconds};
 use lowtide_addons::caps::log::LogLine;
-use lowtide_addons::{AddonState, AddonView, HealthView, JobDescription, Metered, Problem};
+use lowtide_addons::{AddonState, AddonView, HealthView, JobEnd, JobView, Metered, Problem};
 use lowtide_core::metric::{Kind, MetricDef};
 use lowtide_core::state::HostState;
 use lowtide_core::units::WallTime;
@@ -262,6 +262,31 @@ pub(crate) struct AddonJob {
     every_seconds: Option<f64>,
     /// True when it can be held still.
     pausable: bool,
+    /// `idle`, `waiting` (in the queue for its lease) or `running`.
+    #[schema(example = "waiting")]
+    state: &'static str,
+    /// The lease that it waits for or runs under: GET /api/scheduler/lease/{id} tells more.
+    lease_id: Option<String>,
+    /// When it is due, or tried again, RFC 3339 UTC; null when it runs only when it is asked for.
+    #[schema(format = "date-time")]
+    due_at: Option<String>,
+    /// How its last run ended, since the daemon's start; null before.
+    last: Option<AddonJobEnd>,
+    /// Why it does not run, or did not run well; null when nothing is wrong.
+    problem: Option<AddonProblem>,
+}
+
+/// How a run of a job ended.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct AddonJobEnd {
+    /// `done`, `stopped`, `failed` or `cut_off`.
+    #[schema(example = "done")]
+    outcome: &'static str,
+    /// What was done, or why not.
+    text: String,
+    /// When, RFC 3339 UTC.
+    #[schema(format = "date-time")]
+    at: String,
 }
 
 /// Lines of an addon's log.
@@ -497,8 +522,15 @@ impl AddonMetric {
 }
 
 impl AddonJob {
-    fn new(job: JobDescription) -> Self {
+    fn new(view: JobView) -> Self {
+        let job = view.description;
+        let end = |end: JobEnd| AddonJobEnd { outcome: end.outcome, text: end.text, at: rfc3339(end.at) };
         Self {
+            state: view.state.name(),
+            lease_id: view.lease,
+            due_at: view.due_at.map(rfc3339),
+            last: view.last.map(end),
+            problem: view.problem.as_ref().map(AddonProblem::new),
             name: job.name,
             help: job.help,
             cost_units: job.cost_units,

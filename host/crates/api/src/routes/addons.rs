@@ -38,6 +38,8 @@ fn refused(error: AskError) -> Box<Problem> {
     let text = error.to_string();
     match error {
         AskError::Unknown(_) => Problem::new(Code::NoSuchAddon, text),
+        AskError::UnknownJob { .. } => Problem::new(Code::NoSuchJob, text),
+        AskError::JobCannotRun(_) => Problem::new(Code::JobCannotRun, text),
         AskError::Configured(_) => Problem::new(Code::AddonConfiguredOff, text),
         AskError::Disk(_) => Problem::new(Code::CannotRemember, text),
         AskError::Stopping => Problem::new(Code::Stopping, text).retry_after(5),
@@ -364,6 +366,31 @@ pub(super) async fn post_reload(
 ) -> Result<Response, Box<Problem>> {
     may_act(&request)?;
     let view = shared.addons()?.reload(&named(name)?).await.map_err(refused)?;
+    Ok(hashed(&AddonDetail::new(view)).respond(&HeaderMap::new()))
+}
+
+/// Wants a job of an addon to run now
+///
+/// Its lease is asked for at once, whenever the job would be due; it runs when the lease is granted, which `jobs` tells. A job that waits or
+/// runs already goes on.
+#[utoipa::path(post, path = "/api/addons/{id}/jobs/{name}/run", tag = "addons", params(
+    ("id" = String, Path, description = "Id of the addon"),
+    ("name" = String, Path, description = "Name of the job"),
+), responses(
+    (status = 200, description = "The addon as it is now", body = AddonDetail),
+    (status = "4XX", description = "See `code`", body = Problem, content_type = "application/problem+json"),
+    (status = "5XX", description = "See `code`", body = Problem, content_type = "application/problem+json"),
+))]
+pub(super) async fn post_run_job(
+    State(shared): State<Shared>,
+    names: Result<Path<(String, String)>, PathRejection>,
+    request: Request,
+) -> Result<Response, Box<Problem>> {
+    may_act(&request)?;
+    let Ok(Path((addon, job))) = names else {
+        return Err(Problem::new(Code::NoSuchAddon, "a name in the path is not percent-encoded UTF-8"));
+    };
+    let view = shared.addons()?.run_job(&addon, &job).map_err(refused)?;
     Ok(hashed(&AddonDetail::new(view)).respond(&HeaderMap::new()))
 }
 

@@ -3,8 +3,8 @@
 use super::bindings::exports::lowtide::addon::{collector, custom_stats, health, job, presence};
 use super::bindings::lowtide::addon::types;
 use super::imports::definition;
-use crate::answers::{Description, Failure, Health, JobDescription, PresenceSignal};
-use crate::capabilities::LeasePriority;
+use super::leases::{constraints, priority};
+use crate::answers::{Description, Failure, Health, JobDescription, Outcome, PresenceSignal};
 use crate::caps::log::clean;
 use crate::guest::Guest;
 use crate::inspect::Export;
@@ -132,16 +132,22 @@ impl Exports {
             name: clean(&job.name, limits::JOB_NAME_BYTES_MAX).into_owned(),
             help: clean(&job.help, limits::HELP_BYTES_MAX).into_owned(),
             cost_units: job.cost_units.clamp(1, limits::JOB_UNITS_MAX),
-            priority: match job.priority {
-                types::Priority::Low => LeasePriority::Low,
-                types::Priority::Normal => LeasePriority::Normal,
-                types::Priority::High => LeasePriority::High,
-            },
+            priority: priority(job.priority),
             expected_duration: Duration::try_from_secs_f64(job.expected_duration).ok(),
-            every: job.every.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
+            constraints: constraints(job.constraints),
+            every: job.every.and_then(|every| within(every, limits::JOB_EVERY_MIN, limits::JOB_EVERY_MAX)),
             pausable: job.pausable,
         };
         Ok(guest.call_describe(store).await?.into_iter().map(job).collect())
+    }
+
+    pub(crate) async fn run(&self, store: &mut Store<Guest>, name: &str) -> Answer<Outcome> {
+        let Some(guest) = &self.job else { return missing() };
+        let outcome = |outcome| match outcome {
+            job::Outcome::Done(text) => Outcome::Done(text),
+            job::Outcome::Stopped => Outcome::Stopped,
+        };
+        Ok(guest.call_run(store, name).await?.map(outcome).map_err(Into::into))
     }
 }
 

@@ -1,12 +1,11 @@
 //! What guests of this version can call: each function counts itself, converts, and calls what does the work.
 
-use super::bindings::lowtide::addon::{config, host_data, http, kv, leases, log, metrics, system, types};
+use super::bindings::lowtide::addon::{config, host_data, http, kv, log, metrics, system, types};
 use crate::capabilities::HttpMethod;
 use crate::caps::blocking::Hanging;
 use crate::caps::host_data::{DataError, EntryKind};
 use crate::caps::http::{HttpError, HttpRequest};
 use crate::caps::kv::KvError;
-use crate::caps::leases::{Lease, UNAVAILABLE};
 use crate::caps::log::Level;
 use crate::caps::system::{self as host, SystemError};
 use crate::guest::{Guest, Setting, Shared};
@@ -18,7 +17,6 @@ use lowtide_core::units::{Unit, WallTime};
 use std::sync::Arc;
 use std::time::Duration;
 use wasmtime::Result;
-use wasmtime::component::Resource;
 
 fn unix_ms(at: WallTime) -> u64 {
     u64::try_from(at.unix_ms()).unwrap_or(0)
@@ -195,7 +193,7 @@ impl From<KvError> for kv::KvError {
 }
 
 /// A capability that the component imports is there: it was checked before it was instantiated.
-fn granted<T>(ability: Option<&T>) -> Result<&T> {
+pub(super) fn granted<T>(ability: Option<&T>) -> Result<&T> {
     ability.ok_or_else(|| wasmtime::Error::msg("this capability was not granted"))
 }
 
@@ -338,56 +336,5 @@ impl host_data::Host for Guest {
             .tcp_accepts(&self.shared.blocking, &address, span(timeout))
             .await;
         Ok(accepts.map_err(Into::into))
-    }
-}
-
-fn no_scheduler<T>() -> Result<std::result::Result<T, leases::LeaseError>> {
-    Ok(Err(leases::LeaseError::Unavailable(UNAVAILABLE.to_owned())))
-}
-
-impl leases::Host for Guest {
-    async fn request(
-        &mut self,
-        _: leases::LeaseRequest,
-    ) -> Result<std::result::Result<Resource<Lease>, leases::LeaseError>> {
-        self.host_call()?;
-        no_scheduler()
-    }
-}
-
-// A lease cannot be had yet, so a guest has no handle to call these with: the table refuses whatever it makes up.
-impl leases::HostLease for Guest {
-    async fn id(&mut self, lease: Resource<Lease>) -> Result<String> {
-        match *self.table.get(&lease)? {}
-    }
-
-    async fn fencing_token(&mut self, lease: Resource<Lease>) -> Result<u64> {
-        match *self.table.get(&lease)? {}
-    }
-
-    async fn heartbeat(
-        &mut self,
-        lease: Resource<Lease>,
-    ) -> Result<std::result::Result<leases::Directive, leases::LeaseError>> {
-        match *self.table.get(&lease)? {}
-    }
-
-    async fn report(
-        &mut self,
-        lease: Resource<Lease>,
-        _: leases::Progress,
-    ) -> Result<std::result::Result<(), leases::LeaseError>> {
-        match *self.table.get(&lease)? {}
-    }
-
-    async fn release(
-        &mut self,
-        lease: Resource<Lease>,
-    ) -> Result<std::result::Result<(), leases::LeaseError>> {
-        match *self.table.get(&lease)? {}
-    }
-
-    async fn drop(&mut self, lease: Resource<Lease>) -> Result<()> {
-        match self.table.delete(lease)? {}
     }
 }

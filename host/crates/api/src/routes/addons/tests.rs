@@ -43,6 +43,8 @@ fn every_refusal_has_its_code() {
     assert_eq!(status(AskError::Configured("x".into())), 409);
     assert_eq!(status(AskError::Disk("full".into())), 507);
     assert_eq!(status(AskError::Stopping), 503);
+    assert_eq!(status(AskError::UnknownJob { addon: "x".into(), job: "y".into() }), 404);
+    assert_eq!(status(AskError::JobCannotRun("no grant".into())), 409);
 }
 
 #[test]
@@ -52,7 +54,7 @@ fn only_programs_and_pages_of_this_daemon_may_act() {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        same_site(&request.body(Body::empty()).unwrap()).is_ok()
+        may_act(&request.body(Body::empty()).unwrap()).is_ok()
     };
     let here = ("host", "127.0.0.1:7777");
     assert!(may(&[here]));
@@ -92,10 +94,13 @@ fn without_addons_every_path_below_them_says_so() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let paths = ROUTES.iter().filter(|path| path.contains("addons"));
     for path in paths {
-        let acts = ["/enable", "/disable", "/reload"].iter().any(|end| path.ends_with(end));
+        let acts = ["/enable", "/disable", "/reload", "/run"].iter().any(|end| path.ends_with(end));
         let method = if acts { Method::POST } else { Method::GET };
-        let request =
-            Request::builder().method(method).uri(path.replace("{id}", "demo")).body(Body::empty()).unwrap();
+        let request = Request::builder()
+            .method(method)
+            .uri(path.replace("{id}", "demo").replace("{name}", "scrub"))
+            .body(Body::empty())
+            .unwrap();
         let body = runtime.block_on(async {
             let response = router.call(request).await.unwrap();
             assert_eq!(response.status(), 404, "{path}");
