@@ -189,7 +189,7 @@ fn basis(decision: &Decision) -> LeaseBasis {
 
 /// The place of a waiting lease. Positions far behind are not counted, and what starts there is not foretold.
 pub(crate) fn place(scheduler: &mut Scheduler, now: Now, lease: &Lease) -> Option<QueuePlace> {
-    const COUNTED_MAX: usize = 10_000;
+    const COUNTED_MAX: usize = 1_000;
     const FORETOLD_MAX: usize = 100;
     const NAMED_MAX: usize = 5;
     let entry = scheduler.ledger().get(lease.id).filter(|entry| entry.lease.is_queued())?;

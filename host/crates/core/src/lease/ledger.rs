@@ -144,6 +144,14 @@ pub struct Meta {
     pub windows: Vec<Window>,
 }
 
+fn is_paused(lease: &Lease) -> bool {
+    matches!(lease.phase, Phase::Active { paused: Some(_), .. })
+}
+
+fn is_eased(lease: &Lease) -> bool {
+    is_paused(lease) || lease.held_units() < lease.request.units
+}
+
 /// A job of a holder.
 pub type Job = (Text, Text);
 
@@ -170,6 +178,9 @@ pub struct Ledger {
     /// All who wait, in order.
     order: BTreeSet<Place>,
     held: BTreeSet<LeaseId>,
+    /// Those that stand still or have fewer units than they were granted: few, and the only ones that can go back up.
+    eased: BTreeSet<LeaseId>,
+    paused: usize,
     ended: BTreeSet<(u64, LeaseId)>,
     keys: HashMap<(Text, Text), LeaseId>,
     shares: BTreeMap<Text, Share>,
@@ -243,6 +254,17 @@ impl Ledger {
     /// The leases that are held, by number.
     pub fn held(&self) -> impl DoubleEndedIterator<Item = &Entry> {
         self.held.iter().filter_map(|id| self.entries.get(id))
+    }
+
+    /// The leases that stand still or have fewer units than they were granted, by number.
+    pub fn eased(&self) -> impl Iterator<Item = &Entry> {
+        self.eased.iter().filter_map(|id| self.entries.get(id))
+    }
+
+    /// How many leases stand still.
+    #[must_use]
+    pub fn paused_count(&self) -> usize {
+        self.paused
     }
 
     /// What has ended lately, newest first.
@@ -598,6 +620,10 @@ impl Ledger {
             }
             Phase::Active { units, .. } | Phase::Revoking { units, .. } => {
                 self.held.insert(id);
+                if is_eased(lease) {
+                    self.eased.insert(id);
+                }
+                self.paused += usize::from(is_paused(lease));
                 self.used += units;
                 let share = self.shares.entry(Text::clone(&request.holder)).or_default();
                 (share.held, share.units) = (share.held + 1, share.units + units);
@@ -634,6 +660,8 @@ impl Ledger {
             }
             Phase::Active { units, .. } | Phase::Revoking { units, .. } => {
                 self.held.remove(&id);
+                self.eased.remove(&id);
+                self.paused -= usize::from(is_paused(lease));
                 self.used -= units;
                 let units = *units;
                 self.unshare(&request.holder, |share| {
