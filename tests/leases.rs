@@ -1,5 +1,6 @@
 //! Leases over REST, as a script meets them: asking, waiting, holding, giving back, and every way to get it wrong.
 
+mod command;
 mod crash;
 mod storage;
 
