@@ -689,3 +689,35 @@ impl Ledger {
         (leases, self.meta.clone(), self.runs.clone())
     }
 }
+
+/// What tests look at, and break.
+#[cfg(test)]
+pub(super) struct Parts<'a> {
+    pub(super) meta: &'a mut Meta,
+    pub(super) runs: &'a mut BTreeMap<Job, WallTime>,
+    pub(super) due: &'a mut BTreeSet<(Moment, LeaseId)>,
+    pub(super) held: &'a mut BTreeSet<LeaseId>,
+    pub(super) keys: &'a mut HashMap<(Text, Text), LeaseId>,
+    pub(super) used: &'a mut u32,
+}
+
+#[cfg(test)]
+impl Ledger {
+    pub(super) fn journal_len(&self) -> usize {
+        self.journal.len()
+    }
+
+    pub(super) fn parts(&mut self) -> Parts<'_> {
+        let Self { meta, runs, due, held, keys, used, .. } = self;
+        Parts { meta, runs, due, held, keys, used }
+    }
+
+    /// Changes a lease by no event.
+    pub(super) fn tamper(&mut self, id: LeaseId, change: impl FnOnce(&mut Entry, &mut Lease)) {
+        let Some(mut entry) = self.entries.get(&id).cloned() else { return };
+        let mut lease = (*entry.lease).clone();
+        change(&mut entry, &mut lease);
+        entry.lease = Arc::new(lease);
+        self.put(id, Some(entry));
+    }
+}
