@@ -182,7 +182,7 @@ impl Scheduler {
                 Look::Granted
             }
             Err(no) if no.rule == Rule::Capacity => {
-                let capacity = self.capacity(mono);
+                let capacity = self.room(mono, start_by);
                 if self.ledger.used() >= capacity {
                     Look::Full
                 } else if request.units > capacity {

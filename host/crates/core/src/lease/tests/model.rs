@@ -317,6 +317,9 @@ impl World {
         }
         let events: Vec<Event> = self.pending.drain(..).map(|record| record.event).collect();
         self.pending = self.scheduler.shed(self.now(), events);
+        let lets_go = |event: &Event| matches!(event, Event::Ended { .. } | Event::Revoking { .. });
+        let only = self.pending.iter().all(|record| lets_go(&record.event));
+        self.ensure(only, || "something was granted again".to_owned());
         self.fail_requests();
         self.step(Input::Storage { works: true });
     }

@@ -159,7 +159,7 @@ impl Naive {
             own += usize::from(mine.request.holder == request.holder);
             used += mine.units;
         }
-        let capacity = self.capacity(mono);
+        let capacity = if due { self.policy.capacity_units } else { self.capacity(mono) };
         if held >= self.policy.leases_max {
             Err(Obstacle::Full(Rule::Concurrency))
         } else if own >= self.policy.leases_per_holder_max {

@@ -56,6 +56,9 @@ impl Naive {
             self.in_sequence(record)?;
             let known = record.event.lease().and_then(|id| self.lease(id)).cloned();
             let Some(mine) = known else { return Err(broken(4, format!("{record:?} of nothing"))) };
+            let lets_go =
+                matches!(record.event, Event::Ended { .. } | Event::Revoking { .. } | Event::Paused { .. });
+            ensure(lets_go, 4, || format!("{record:?} was taken back and came again"))?;
             self.change(now, mine, &record.event);
         }
         Ok(())

@@ -206,11 +206,8 @@ fn the_same_key_is_the_same_lease_and_never_another() {
 #[test]
 fn a_key_knows_its_deadline_as_a_time_of_day_and_as_a_time_from_the_request() {
     let mut host = Host::quiet();
-    let keyed = |deadline| Request {
-        key: Some(text("monday")),
-        deadline: Some(deadline),
-        ..asks("backup", 10)
-    };
+    let keyed =
+        |deadline| Request { key: Some(text("monday")), deadline: Some(deadline), ..asks("backup", 10) };
     let lease = host.hold(keyed(hours(5)));
     host.later(secs(60));
     for deadline in [hours(5), hours(5) - secs(60)] {
