@@ -196,7 +196,8 @@ pub(crate) fn place(scheduler: &mut Scheduler, now: Now, lease: &Lease) -> Optio
     let ahead = scheduler.ledger().ahead_of(entry.place(), COUNTED_MAX);
     let named = scheduler.ledger().waiting().take(ahead.min(NAMED_MAX)).map(|entry| neighbour(&entry.lease));
     let named = named.collect();
-    let forecast = (ahead < FORETOLD_MAX).then(|| scheduler.forecast(now, ahead + 1)).unwrap_or_default();
+    let foretold = if ahead < FORETOLD_MAX { ahead + 1 } else { 0 };
+    let forecast = scheduler.forecast(now, foretold);
     let starts_in = forecast.last().filter(|forecast| forecast.id == lease.id);
     Some(QueuePlace {
         position: (ahead < COUNTED_MAX).then_some(ahead + 1),

@@ -186,6 +186,19 @@ fn work_with_a_deadline_starts_in_time_even_in_a_week_of_business_and_is_left_al
 }
 
 #[test]
+fn a_deadline_is_met_although_the_load_of_others_leaves_no_room() {
+    let mut host = Host::quiet();
+    host.load_ratio = 0.95;
+    host.is(Level::Busy);
+    let job = Request { deadline: Some(hours(2)), expected_duration: hours(1), ..low(asks("backup", 40)) };
+    let job = host.wait(job);
+    assert!(host.capacity() < 40);
+    host.pass(hours(1) + secs(2));
+    assert_eq!(host.state(&job), "active");
+    assert_eq!(host.see(&job).decision.rule, Rule::Deadline);
+}
+
+#[test]
 fn who_waits_without_a_deadline_has_one_of_seven_days() {
     let mut host = Host::quiet();
     host.is(Level::Busy);
