@@ -10,20 +10,20 @@ use std::process::{Output, Stdio};
 use tempfile::TempDir;
 
 /// What a command printed and how it ended.
-struct Ended {
-    code: i32,
-    out: String,
-    err: String,
+pub(crate) struct Ended {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 impl Ended {
-    fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.out)
             .unwrap_or_else(|error| panic!("{error} in {:?} {:?}", self.out, self.err))
     }
 }
 
-fn run_in(folder: &Path, env: &[(&str, &str)], arguments: &[&str]) -> Ended {
+pub(crate) fn run_in(folder: &Path, env: &[(&str, &str)], arguments: &[&str]) -> Ended {
     let output = command(folder).args(arguments).envs(env.iter().copied()).output().unwrap();
     let Output { status, stdout, stderr } = output;
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();

@@ -1,5 +1,6 @@
 //! Leases over REST, as a script meets them: asking, waiting, holding, giving back, and every way to get it wrong.
 
+mod command;
 mod crash;
 mod storage;
 
@@ -95,13 +96,9 @@ fn reconfigure(daemon: &Daemon, text: &str) {
 
 /// The same daemon on a host that is in this state.
 fn disturbed(daemon: &Daemon, threshold: &str, leases: &str, state: &str) {
-    let text = calm(leases).replace(
-        "[quiet.signals.cpu]\nquiet = \"none\"\nleave = \"none\"\nbusy = \"none\"\npanic = \"none\"\n",
-        &format!(
-            "[quiet.signals.cpu]\nquiet = \"none\"\nleave = \"none\"\nbusy = \"none\"\npanic = \"none\"\n"
-        )
-        .replace(&format!("{threshold} = \"none\""), &format!("{threshold} = 0.0")),
-    );
+    let easy = "[quiet.signals.cpu]\nquiet = \"none\"\nleave = \"none\"\nbusy = \"none\"\npanic = \"none\"\n";
+    let strict = easy.replace(&format!("{threshold} = \"none\""), &format!("{threshold} = 0.0"));
+    let text = calm(leases).replace(easy, &strict);
     reconfigure(daemon, &text);
     eventually(state, || (daemon.quiet()["state"] == state).then_some(()));
     // The scheduler hears of a tick right after it was published.

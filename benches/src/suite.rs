@@ -6,6 +6,7 @@ mod every_tick;
 mod floor;
 mod http;
 mod idle;
+mod leases;
 mod measure;
 mod peers;
 mod report;
@@ -34,7 +35,7 @@ struct Benchmark {
 }
 
 /// All of them, in the order in which they run.
-const ALL: [Benchmark; 7] = [
+const ALL: [Benchmark; 8] = [
     Benchmark {
         name: "tick",
         about: "the six collectors of a tick against only reading their files, and against sysinfo",
@@ -69,6 +70,11 @@ const ALL: [Benchmark; 7] = [
         name: "addons",
         about: "a call of an addon, a thousand of them, a start with a hundred, and a runaway",
         run: addons::run,
+    },
+    Benchmark {
+        name: "leases",
+        about: "durable grants and heartbeats over HTTP, and with 100 000 held and as many waiting; with --peers beside etcd and redis",
+        run: leases::run,
     },
 ];
 
@@ -109,7 +115,7 @@ fn help() {
         println!("  {:12}{}", benchmark.name, benchmark.about);
     }
     println!(
-        "\n  --json      one JSON object a row\n  --peers     idle: fetch and run other programs to compare with"
+        "\n  --json      one JSON object a row\n  --peers     idle, leases: fetch and run other programs to compare with"
     );
     println!("  LOWTIDE_BENCH_BIN   the daemon to measure, instead of the release build");
 }

@@ -1,6 +1,6 @@
 //! The command line: what can be typed, and which command it starts.
 
-use crate::commands::{self, addon::AddonCommand};
+use crate::commands::{self, addon::AddonCommand, lease::LeaseCommand};
 use crate::exit::Exit;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use lowtide_addons::compile;
@@ -15,8 +15,8 @@ const DEFAULT_URL: &str = "http://127.0.0.1:4270";
     name = "lowtide",
     version,
     about = "Measures this machine and says whether now is a quiet time",
-    after_help = "Exit codes: 0 ok, 1 doctor found an error or an addon does not run, 64 usage or no such addon, 69 daemon unreachable or address taken, 70 failed, \
-                  73 data folder cannot be made, 75 not quiet now, 76 not a lowtide daemon, 78 configuration wrong."
+    after_help = "Exit codes: 0 ok, 1 doctor found an error, an addon does not run or a lease is over, 64 usage or no such addon or lease, \
+                  69 daemon unreachable or address taken, 70 failed, 73 data folder cannot be made, 75 not now, 76 not a lowtide daemon, 78 configuration wrong."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -37,6 +37,11 @@ enum Command {
     Addon {
         #[command(subcommand)]
         command: AddonCommand,
+    },
+    /// Ask for a quiet time for heavy work, give it back, and see who has it
+    Lease {
+        #[command(subcommand)]
+        command: LeaseCommand,
     },
     /// Check the configuration, or print one with all defaults
     Config {
@@ -176,6 +181,7 @@ pub fn main() -> ExitCode {
         Command::Check(args) => commands::check::run(&args),
         Command::Doctor(args) => commands::doctor::run(&args),
         Command::Addon { command } => commands::addon::run(&command),
+        Command::Lease { command } => commands::lease::run(&command),
         Command::Config { command: ConfigCommand::Check { config, json } } => {
             commands::config::check(&config, json)
         }

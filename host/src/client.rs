@@ -1,8 +1,9 @@
 //! The client side of the command line: one request, a deadline, and an answer that says what went wrong.
 
-use http_body_util::{BodyExt as _, Empty, Limited};
-use hyper::Method;
+use http_body_util::{BodyExt as _, Full, Limited};
+pub(crate) use hyper::Method;
 use hyper::body::Bytes;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use lowtide_addons::caps::log::clean;
@@ -40,15 +41,38 @@ pub(crate) enum ClientError {
 
 /// Gets one JSON document.
 pub(crate) fn get(url: &str, path: &str) -> Result<Value, ClientError> {
-    request(Method::GET, url, path)
+    send(Method::GET, url, path, None)
 }
 
 /// Asks for something to be done; the answer is a JSON document.
 pub(crate) fn post(url: &str, path: &str) -> Result<Value, ClientError> {
-    request(Method::POST, url, path)
+    send(Method::POST, url, path, None)
 }
 
-fn request(method: Method, url: &str, path: &str) -> Result<Value, ClientError> {
+/// Sends a request, with a JSON body where there is one; what is null in it is left out. The answer is a JSON document.
+pub(crate) fn send(
+    method: Method,
+    url: &str,
+    path: &str,
+    body: Option<&Value>,
+) -> Result<Value, ClientError> {
+    send_within(DEADLINE, method, url, path, body)
+}
+
+/// The same with another deadline, for answers that are held back.
+pub(crate) fn send_within(
+    deadline: Duration,
+    method: Method,
+    url: &str,
+    path: &str,
+    body: Option<&Value>,
+) -> Result<Value, ClientError> {
+    let body = body.cloned().map(|mut body| {
+        if let Some(fields) = body.as_object_mut() {
+            fields.retain(|_, value| !value.is_null());
+        }
+        Bytes::from(body.to_string())
+    });
     let base = url.trim_end_matches('/');
     let wrong = |why| ClientError::Address { url: url.to_owned(), why };
     let uri: hyper::Uri = format!("{base}{path}").parse().map_err(|_| wrong("it cannot be read"))?;
@@ -62,17 +86,19 @@ fn request(method: Method, url: &str, path: &str) -> Result<Value, ClientError> 
     let runtime = runtime.map_err(|error| unreachable(error.to_string()))?;
     let answer = runtime.block_on(async {
         // The deadline of a foreground command.
-        tokio::time::timeout(DEADLINE, fetch(method, uri)).await
+        tokio::time::timeout(deadline, fetch(method, uri, body)).await
     });
     let (status, body) = match answer {
-        Err(_) => return Err(unreachable(format!("no answer within {} s", DEADLINE.as_secs()))),
+        Err(_) => return Err(unreachable(format!("no answer within {} s", deadline.as_secs()))),
         Ok(Err(why)) => return Err(unreachable(why)),
         Ok(Ok(answer)) => answer,
     };
     let document: Result<Value, _> = serde_json::from_slice(&body);
     match (status, document) {
-        (200, Ok(document)) => Ok(document),
-        (200, Err(error)) => Err(ClientError::NotLowtide { url: url.to_owned(), why: error.to_string() }),
+        (200 | 202, Ok(document)) => Ok(document),
+        (200 | 202, Err(error)) => {
+            Err(ClientError::NotLowtide { url: url.to_owned(), why: error.to_string() })
+        }
         (status, document) => {
             let problem = document.unwrap_or_default();
             let word = |name: &str| problem.get(name).and_then(Value::as_str);
@@ -90,10 +116,14 @@ fn request(method: Method, url: &str, path: &str) -> Result<Value, ClientError> 
     }
 }
 
-async fn fetch(method: Method, uri: hyper::Uri) -> Result<(u16, Bytes), String> {
-    let client = Client::builder(TokioExecutor::new()).build_http::<Empty<Bytes>>();
-    let mut request = hyper::Request::new(Empty::new());
+async fn fetch(method: Method, uri: hyper::Uri, body: Option<Bytes>) -> Result<(u16, Bytes), String> {
+    let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
+    let json = body.is_some();
+    let mut request = hyper::Request::new(Full::new(body.unwrap_or_default()));
     (*request.method_mut(), *request.uri_mut()) = (method, uri);
+    if json {
+        request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    }
     let response = client.request(request).await.map_err(|error| chain(&error))?;
     let status = response.status().as_u16();
     let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;

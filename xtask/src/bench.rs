@@ -2,7 +2,7 @@
 //! `lowtide-benches`.
 
 use crate::project::{self, Project};
-use crate::{addons, guests};
+use crate::{addons, guests, tools};
 use anyhow::Result;
 
 /// Runs the benchmarks whose names are given, or all.
@@ -16,6 +16,9 @@ pub(crate) fn run(project: &Project, names: &[String]) -> Result<()> {
     if names.is_empty() || names.iter().any(|name| name == "addons") {
         let tools = guests::toolchain(project)?;
         command.env("LOWTIDE_BENCH_ADDONS", addons::benchmarks(project, &tools, &daemon)?);
+    }
+    if names.iter().any(|name| name == "leases") && names.iter().any(|name| name == "--peers") {
+        command.env("LOWTIDE_BENCH_PEERS", tools::lease_peers(project)?);
     }
     project::become_command(command.args(names))
 }

@@ -58,7 +58,13 @@ pub(crate) fn fuzz(project: &Project, iterations: Option<u64>) -> Result<()> {
 }
 
 /// Tests that are slow, or strict with times, when they are called from [`soak`].
-const SOAK: [&str; 3] = ["soak::", "addons::folder::", "addons::guests::"];
+const SOAK: [&str; 4] = ["soak::", "addons::folder::", "addons::guests::", "leases::crash::"];
+
+/// Random steps of the scheduler in the slow suite; a plain test run makes a million.
+const SOAK_LEASE_STEPS: u64 = 10_000_000;
+
+/// How often the slow suite kills a daemon that gives out leases; a plain test run does it a hundred times.
+const SOAK_KILL_CYCLES: u64 = 1_000;
 
 /// The slow suite. Most of its tests return at once unless they are called from here.
 pub(crate) fn soak(project: &Project, arguments: &[String]) -> Result<()> {
@@ -69,10 +75,21 @@ pub(crate) fn soak(project: &Project, arguments: &[String]) -> Result<()> {
     let modules = if arguments.is_empty() { &SOAK[..] } else { &[] };
     let mut runner = Runner::integration(project, modules);
     runner.command.args(arguments).env("LOWTIDE_SOAK", "1");
+    runner.command.env("LOWTIDE_KILL_CYCLES", SOAK_KILL_CYCLES.to_string());
     if runner.nextest {
         runner.command.args(["--profile", "soak", "--no-capture"]);
     }
-    runner.run(project, &peers)
+    runner.run(project, &peers)?;
+    if !arguments.is_empty() {
+        return Ok(());
+    }
+    let mut steps = Runner::new(project);
+    steps.command.args(["--package", "lowtide-core", "--lib", "a_million_random_steps"]);
+    steps.command.env("LOWTIDE_LEASE_STEPS", SOAK_LEASE_STEPS.to_string());
+    if steps.nextest {
+        steps.command.args(["--profile", "soak", "--no-capture"]);
+    }
+    steps.run(project, &peers)
 }
 
 /// Builds the daemon, all tests and all examples in one go, so that they share one set of dependencies.

@@ -43,6 +43,21 @@ pub(crate) fn from_prometheus(project: &Project, program: &str) -> Result<PathBu
     Ok(file)
 }
 
+/// The stores that leases are compared with, from Debian's packages: the folder that holds `usr`, with the libraries that they need.
+pub(crate) fn lease_peers(project: &Project) -> Result<PathBuf> {
+    let place = folder(project)?.join("lease-peers");
+    if !place.join("usr/bin/etcd").is_file() {
+        let part = place.with_extension("part");
+        clear(&part)?;
+        // redis-server is a link to a program of redis-tools.
+        debian::unpack(&["etcd-server", "redis-server", "redis-tools"], true, &part)?;
+        clear(&place)?;
+        std::fs::rename(part.join("unpacked"), &place)?;
+        clear(&part)?;
+    }
+    Ok(place)
+}
+
 /// A Python that has psutil.
 pub(crate) fn python(project: &Project) -> Result<PathBuf> {
     python_with(&folder(project)?.join("venv"), PSUTIL, "psutil")

@@ -55,19 +55,31 @@ impl Server {
 
     /// The same with a folder of addons.
     pub(crate) fn daemon_with_addons(addons: &Path) -> Result<Self> {
-        Self::daemon_in(tempfile::tempdir()?, addons)
+        Self::daemon_in(tempfile::tempdir()?, addons, "")
+    }
+
+    /// The daemon with a configuration, its folders beside this program: on a disk, where a temporary folder may be memory.
+    pub(crate) fn daemon_on_disk(config: &str) -> Result<Self> {
+        Self::daemon_in(folder_on_disk()?, Path::new("/nonexistent"), config)
+    }
+
+    /// Ends a daemon as a crash would, and starts it again on what it left.
+    pub(crate) fn crashed(mut self, config: &str) -> Result<Self> {
+        let folder = self.folder.take().context("not a daemon")?;
+        drop(self);
+        Self::daemon_in(folder, Path::new("/nonexistent"), config)
     }
 
     /// Stops a daemon with a folder of addons and starts it again in the same data folder.
     pub(crate) fn restarted(mut self, addons: &Path) -> Result<Self> {
         let folder = self.folder.take().context("not a daemon")?;
         drop(self);
-        Self::daemon_in(folder, addons)
+        Self::daemon_in(folder, addons, "")
     }
 
-    fn daemon_in(folder: TempDir, addons: &Path) -> Result<Self> {
+    fn daemon_in(folder: TempDir, addons: &Path, configuration: &str) -> Result<Self> {
         let config = folder.path().join("config.toml");
-        fs::write(&config, "")?;
+        fs::write(&config, configuration)?;
         let mut command = Command::new(daemon_program()?);
         command.args(["serve", "--listen", "127.0.0.1:0", "--config"]).arg(&config);
         command.arg("--data-dir").arg(folder.path().join("data"));
@@ -170,6 +182,12 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// A folder beside this program.
+pub(crate) fn folder_on_disk() -> Result<TempDir> {
+    let here = std::env::current_exe()?;
+    Ok(tempfile::tempdir_in(here.parent().context("this program lies in no folder")?)?)
 }
 
 /// The number behind a word at the start of a line.

@@ -93,7 +93,7 @@ fn path_of(id: &str, below: &str) -> String {
 }
 
 /// A name as one part of a path or a query (RFC 3986): the names of files that are no addons may have any character.
-fn encoded(name: &str) -> String {
+pub(crate) fn encoded(name: &str) -> String {
     let byte = |byte: u8| match byte {
         b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'~' => char::from(byte).to_string(),
         // A name of dots alone would lead to another path.

@@ -30,7 +30,7 @@ pub(crate) fn fail(error: &ClientError, as_json: bool) -> Exit {
         ClientError::Refused { code, .. } if code == "addon_configured_off" => {
             (Exit::Config, "addon_configured_off")
         }
-        ClientError::Refused { .. } => (Exit::Unavailable, "refused"),
+        ClientError::Refused { code, .. } => of_lease(code).unwrap_or((Exit::Unavailable, "refused")),
         ClientError::NotLowtide { .. } => (Exit::Protocol, "not_lowtide"),
     };
     if as_json {
@@ -38,6 +38,24 @@ pub(crate) fn fail(error: &ClientError, as_json: bool) -> Exit {
     }
     complain(&error.to_string());
     exit
+}
+
+/// What became of a question about leases.
+fn of_lease(code: &str) -> Option<(Exit, &'static str)> {
+    Some(match code {
+        "no_such_lease" => (Exit::Usage, "no_such_lease"),
+        "invalid_body" => (Exit::Usage, "invalid_body"),
+        "too_many_units" => (Exit::Usage, "too_many_units"),
+        "idempotency_key_reused" => (Exit::Usage, "idempotency_key_reused"),
+        "lease_expired" => (Exit::Findings, "lease_expired"),
+        "lease_released" => (Exit::Findings, "lease_released"),
+        "lease_revoked" => (Exit::Findings, "lease_revoked"),
+        "lease_cancelled" => (Exit::Findings, "lease_cancelled"),
+        "lease_queued" => (Exit::NotNow, "lease_queued"),
+        "rate_limited" => (Exit::NotNow, "rate_limited"),
+        "queue_full" => (Exit::NotNow, "queue_full"),
+        _ => return None,
+    })
 }
 
 fn fetch(args: &ClientArgs) -> Result<Value, ClientError> {

@@ -23,8 +23,11 @@ use tokio::sync::oneshot;
 /// Answers that wait for the disk at once. More means that the disk does not keep up; the rest is told to come again.
 const WAITING_MAX: usize = 16_384;
 
-/// Long polls at once.
+/// Leases that are waited for by long polls at once.
 const POLLS_MAX: usize = 4_096;
+
+/// Long polls of one lease at once: its holder needs one.
+const POLLS_OF_ONE_MAX: usize = 16;
 
 /// What leases run with.
 #[derive(Clone, Debug)]
@@ -200,11 +203,17 @@ impl Leases {
     #[must_use]
     pub fn next_event(&self, id: LeaseId) -> Option<oneshot::Receiver<()>> {
         let mut desk = self.desk();
-        if desk.polls.len() >= POLLS_MAX {
+        if desk.polls.len() >= POLLS_MAX && !desk.polls.contains_key(&id) {
+            return None;
+        }
+        let polls = desk.polls.entry(id).or_default();
+        // Those that gave up, of a lease to which nothing happens.
+        polls.retain(|poll| !poll.0.is_closed());
+        if polls.len() >= POLLS_OF_ONE_MAX {
             return None;
         }
         let (told, hears) = oneshot::channel();
-        desk.polls.entry(id).or_default().push(Poll(told));
+        polls.push(Poll(told));
         Some(hears)
     }
 

@@ -92,7 +92,7 @@ pub enum Input {
     Windows(Vec<Window>),
     /// The operator's numbers have changed.
     Policy(Box<Policy>),
-    /// Whether events can be made durable. While they cannot, nothing is granted.
+    /// Whether events can be made durable. While they cannot, nothing that waits is granted; new requests are the caller's to turn away.
     Storage {
         /// True when they can.
         works: bool,
@@ -208,6 +208,8 @@ pub struct Scheduler {
     spared_until: Option<Moment>,
     /// Something may have become free.
     look_again: bool,
+    /// When the newest look at the queue was.
+    looked_at: Option<Moment>,
     /// The capacity may have become smaller than what is waited for.
     outgrown: bool,
     storage_works: bool,
@@ -226,6 +228,7 @@ impl Scheduler {
             stepped: Some(now.mono.into()),
             spared_until: None,
             look_again: true,
+            looked_at: None,
             outgrown: true,
             storage_works: true,
             totals: Totals::default(),
@@ -266,7 +269,11 @@ impl Scheduler {
             Input::Override(switch) => self.look_after(now, Event::Overridden { switch }, out),
             Input::Windows(windows) => self.look_after(now, Event::Windows { windows }, out),
             Input::Policy(policy) => {
-                self.policy = *policy;
+                let old = std::mem::replace(&mut self.policy, *policy);
+                let rate = |policy: &Policy| (policy.requests_per_second, policy.requests_burst);
+                if rate(&old) != rate(&self.policy) {
+                    self.holders.retune(&self.policy);
+                }
                 self.ledger.hold_at_most(self.policy.hold_max);
                 (self.look_again, self.outgrown) = (true, true);
                 Reply::Done
@@ -386,6 +393,7 @@ impl Scheduler {
     fn look(&mut self, now: Now, out: &mut Vec<Record>) {
         if self.look_again && self.storage_works {
             self.look_again = false;
+            self.looked_at = Some(now.mono.into());
             self.dispatch(now, out);
         }
     }

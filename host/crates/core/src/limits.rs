@@ -117,6 +117,9 @@ pub const LEASE_WINDOWS_MAX: usize = 32;
 /// Longest duration that a request may name.
 pub const LEASE_DURATION_MAX: Duration = Duration::from_secs(30 * 86_400);
 
+/// Longest time to live that may be configured: who is not heard for an hour is gone.
+pub const LEASE_TTL_MAX: Duration = Duration::from_secs(3_600);
+
 /// Longest time that work stands still: restic's locks go stale after 30 minutes.
 pub const FREEZE_MAX: Duration = Duration::from_secs(20 * 60);
 

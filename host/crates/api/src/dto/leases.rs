@@ -189,14 +189,15 @@ fn basis(decision: &Decision) -> LeaseBasis {
 
 /// The place of a waiting lease. Positions far behind are not counted, and what starts there is not foretold.
 pub(crate) fn place(scheduler: &mut Scheduler, now: Now, lease: &Lease) -> Option<QueuePlace> {
-    const COUNTED_MAX: usize = 10_000;
+    const COUNTED_MAX: usize = 1_000;
     const FORETOLD_MAX: usize = 100;
     const NAMED_MAX: usize = 5;
     let entry = scheduler.ledger().get(lease.id).filter(|entry| entry.lease.is_queued())?;
     let ahead = scheduler.ledger().ahead_of(entry.place(), COUNTED_MAX);
     let named = scheduler.ledger().waiting().take(ahead.min(NAMED_MAX)).map(|entry| neighbour(&entry.lease));
     let named = named.collect();
-    let forecast = (ahead < FORETOLD_MAX).then(|| scheduler.forecast(now, ahead + 1)).unwrap_or_default();
+    let foretold = if ahead < FORETOLD_MAX { ahead + 1 } else { 0 };
+    let forecast = scheduler.forecast(now, foretold);
     let starts_in = forecast.last().filter(|forecast| forecast.id == lease.id);
     Some(QueuePlace {
         position: (ahead < COUNTED_MAX).then_some(ahead + 1),

@@ -4,7 +4,7 @@ use super::{LeaseError, LeaseFacts, WAITING_MAX};
 use lowtide_clock as clock;
 use lowtide_core::lease::invariants::{self, Watch};
 use lowtide_core::lease::{
-    Conditions, Ending, Entry, Event, Input, Job, Lease, LeaseId, Moment, Phase, Record, Reply, Scheduler,
+    Conditions, Ending, Event, Input, Job, Lease, LeaseId, Moment, Record, Reply, Scheduler,
 };
 use lowtide_core::units::{Now, WallTime};
 use lowtide_store::Batch;
@@ -139,10 +139,9 @@ impl Desk {
         let Some(scheduler) = &self.scheduler else { return LeaseFacts::default() };
         let ledger = scheduler.ledger();
         let all = ledger.held_count() + ledger.queued_count();
-        let paused = |entry: &&Entry| matches!(entry.lease.phase, Phase::Active { paused: Some(_), .. });
         let facts = LeaseFacts {
             held: ledger.held_count(),
-            paused: ledger.held().filter(paused).count(),
+            paused: ledger.paused_count(),
             queued: ledger.queued_count(),
             used: ledger.used(),
             capacity: scheduler.capacity(now.mono.into()),

@@ -93,13 +93,13 @@ impl Constraints {
 /// The newest conditions with what is remembered.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Outlook {
-    newest: Option<Conditions>,
+    pub(super) newest: Option<Conditions>,
     /// Signals that were in the way since the host was last QUIET: while it is on its way back, these are the reason.
     disturbed: BTreeSet<Text>,
     /// Since when the host is BUSY or worse.
     busy_since: Option<Moment>,
     /// When it was last seen in PANIC.
-    panicked: Option<Moment>,
+    pub(super) panicked: Option<Moment>,
     /// Reasons already worded for the newest conditions: thousands of decisions share them.
     said: HashMap<(Rule, Constraints), Arc<[Cause]>>,
 }

@@ -76,6 +76,14 @@ impl Scheduler {
         units
     }
 
+    /// Units that count for one request: all there are once it must start to meet its deadline, however busy others are.
+    pub(super) fn room(&self, now: Moment, start_by: Option<Moment>) -> u32 {
+        match start_by {
+            Some(at) if at <= now => self.policy.capacity_units,
+            _ => self.capacity(now),
+        }
+    }
+
     /// What the operator's switch or windows say now, who says it, and for how long. The switch stands above windows, and "never" above
     /// "always".
     pub(super) fn ordered(&self, now: Now) -> Option<(Mode, String, Option<Duration>)> {
@@ -176,7 +184,7 @@ impl Scheduler {
             let most = policy.leases_per_holder_max;
             return Err(No::own(Rule::Concurrency, count(own), count(most), self.next_end(now), text));
         }
-        let (used, capacity) = (self.ledger.used(), self.capacity(now));
+        let (used, capacity) = (self.ledger.used(), self.room(now, start_by));
         if used.saturating_add(request.units) > capacity {
             let text = format!("{} units are asked for, and {used} of {capacity} are in use", request.units);
             let (used, capacity) = (f64::from(used), f64::from(capacity));

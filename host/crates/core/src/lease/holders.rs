@@ -74,6 +74,13 @@ impl Holders {
         self.0.iter()
     }
 
+    /// The operator's numbers have changed: all begin with a full burst of the new ones.
+    pub(super) fn retune(&mut self, policy: &Policy) {
+        for stats in self.0.values_mut() {
+            stats.bucket = TokenBucket::new(policy.requests_per_second, policy.requests_burst);
+        }
+    }
+
     /// Whether this holder may ask once more now.
     pub(super) fn may_ask(&mut self, now: Now, holder: &Text, policy: &Policy) -> Result<(), No> {
         let per_second = policy.requests_per_second;

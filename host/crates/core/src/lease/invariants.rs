@@ -4,7 +4,8 @@
 use super::Scheduler;
 use super::ledger::Entry;
 use super::moment::Moment;
-use super::types::{Event, Phase, Record, Token};
+use super::types::{Decision, Ending, Event, LeaseId, Phase, Record, Rule, Token};
+use crate::limits;
 use crate::quiet::Level;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -32,14 +33,20 @@ pub struct Before {
 }
 
 /// Follows the steps of a scheduler.
-#[derive(Clone, Copy, Debug)]
-pub struct Watch(Before);
+#[derive(Clone, Debug)]
+pub struct Watch {
+    before: Before,
+    /// The leases that were asked to stand still and have not been let go.
+    frozen: BTreeSet<LeaseId>,
+}
 
 impl Watch {
     /// Begins to watch.
     #[must_use]
     pub fn new(scheduler: &Scheduler) -> Self {
-        Self(brief(scheduler))
+        let frozen = scheduler.ledger.eased().map(|entry| &entry.lease);
+        let frozen = frozen.filter(|lease| matches!(lease.phase, Phase::Active { paused: Some(_), .. }));
+        Self { before: brief(scheduler), frozen: frozen.map(|lease| lease.id).collect() }
     }
 
     /// Looks at what one step did. Costs in proportion to its events.
@@ -47,7 +54,7 @@ impl Watch {
     /// # Errors
     /// The first invariant that does not hold.
     pub fn step(&mut self, scheduler: &Scheduler, now: Moment, records: &[Record]) -> Result<(), Violation> {
-        let before = std::mem::replace(&mut self.0, brief(scheduler));
+        let before = std::mem::replace(&mut self.before, brief(scheduler));
         let mut sequence = before.sequence;
         let mut token = before.token;
         let mut granted = false;
@@ -62,6 +69,8 @@ impl Watch {
             {
                 return Err(violated(3, format!("lease {} goes on after its end", id.0)));
             }
+            self.freezes(&record.event)?;
+            has_its_key(scheduler, &record.event)?;
             match &record.event {
                 Event::Granted { id, token: new, decision, .. } => {
                     granted = true;
@@ -75,6 +84,11 @@ impl Watch {
                     }
                     if matches!(decision.level, None | Some(Level::Panic)) {
                         return Err(violated(9, format!("lease {} granted in {:?}", id.0, decision.level)));
+                    }
+                    fits(scheduler, now, *id, decision)?;
+                    let fresh = scheduler.outlook.fresh(now, scheduler.policy.conditions_last);
+                    if fresh.map(|conditions| conditions.sequence) != decision.sequence {
+                        return Err(violated(17, format!("lease {} granted on what is not fresh", id.0)));
                     }
                 }
                 Event::Ended { id, .. } => {
@@ -92,14 +106,63 @@ impl Watch {
         }
         let used = scheduler.ledger.used();
         let capacity = scheduler.capacity(now);
-        if used > capacity && (granted || used > before.used) {
+        if used > capacity && used > before.used && !granted {
             return Err(violated(1, format!("{used} units are held of {capacity}")));
         }
         let (queued, most) = (scheduler.ledger.queued_count(), scheduler.policy.queue_max);
         if queued > most && queued > before.queued {
             return Err(violated(18, format!("{queued} requests wait of at most {most}")));
         }
+        let (frozen, told) = (scheduler.ledger.paused_count(), self.frozen.len());
+        if frozen != told {
+            return Err(violated(12, format!("{frozen} leases stand still, {told} were asked to")));
+        }
         Ok(())
+    }
+
+    fn freezes(&mut self, event: &Event) -> Result<(), Violation> {
+        match event {
+            Event::Paused { id, .. } => {
+                self.frozen.insert(*id);
+            }
+            Event::Ended { id, ending: Ending::Expired } if self.frozen.contains(id) => {
+                return Err(violated(13, format!("lease {} expired while it stood still", id.0)));
+            }
+            Event::Resumed { id } | Event::Revoking { id, .. } | Event::Ended { id, .. } => {
+                self.frozen.remove(id);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// There was room for it; one that must start to meet its deadline may take what others' load leaves no room for.
+fn fits(scheduler: &Scheduler, now: Moment, id: LeaseId, decision: &Decision) -> Result<(), Violation> {
+    let Some(entry) = scheduler.ledger.get(id) else { return Ok(()) };
+    let request = &entry.lease.request;
+    let start_by = request
+        .deadline
+        .map(|deadline| entry.requested.plus(deadline.saturating_sub(request.expected_duration)));
+    let (used, room) = (decision.used + request.units, scheduler.room(now, start_by));
+    if used > room {
+        return Err(violated(1, format!("{used} units are held of {room}")));
+    }
+    Ok(())
+}
+
+/// A request with a key is the only one of that key that is known.
+fn has_its_key(scheduler: &Scheduler, event: &Event) -> Result<(), Violation> {
+    let (id, request) = match event {
+        Event::Queued { id, request, .. } | Event::Granted { id, asked: Some((_, request)), .. } => {
+            (id, request)
+        }
+        _ => return Ok(()),
+    };
+    let Some(key) = &request.key else { return Ok(()) };
+    match scheduler.ledger.keyed(&request.holder, key) {
+        Some(entry) if entry.lease.id == *id => Ok(()),
+        _ => Err(violated(11, format!("lease {} is not the one of its key", id.0))),
     }
 }
 
@@ -149,6 +212,9 @@ pub fn check(scheduler: &Scheduler, now: Moment) -> Result<(), Violation> {
         if lease.last_event > ledger.sequence() {
             return Err(violated(4, format!("lease {} was changed by no event", lease.id.0)));
         }
+        if lease.is_held() && entry.expires > now.plus(limits::LEASE_TTL_MAX) {
+            return Err(violated(14, format!("lease {} lives longer than any heartbeat gives", lease.id.0)));
+        }
         if let Some(late) = overdue(scheduler, entry, now) {
             return Err(violated(2, format!("lease {} is {late:?} past its end", lease.id.0)));
         }
@@ -162,7 +228,7 @@ pub fn check(scheduler: &Scheduler, now: Moment) -> Result<(), Violation> {
         );
         return Err(violated(4, text));
     }
-    if scheduler.holders().count() > crate::limits::LEASE_HOLDERS_MAX {
+    if scheduler.holders().count() > limits::LEASE_HOLDERS_MAX {
         return Err(violated(18, "more is remembered than may be".to_owned()));
     }
     let mut last = None;
@@ -172,12 +238,35 @@ pub fn check(scheduler: &Scheduler, now: Moment) -> Result<(), Violation> {
         }
         last = Some(entry.place());
     }
+    nobody_waits_in_vain(scheduler)
+}
+
+/// On a quiet host with nothing in the way, the first who wait do so for want of room: as of the newest look at the queue, for time may
+/// have made room since.
+fn nobody_waits_in_vain(scheduler: &Scheduler) -> Result<(), Violation> {
+    const LOOKED_AT_MAX: usize = 16;
+    let Some(now) = scheduler.looked_at else { return Ok(()) };
+    let fresh = scheduler.outlook.fresh(now, scheduler.policy.conditions_last);
+    let quiet = fresh.is_some_and(|conditions| conditions.level == Level::Quiet);
+    let meta = scheduler.ledger.meta();
+    let ordered = meta.switch.is_some() || !meta.windows.is_empty();
+    let settled = !scheduler.look_again && scheduler.storage_works && scheduler.reserved.is_none();
+    if !quiet || ordered || !settled || scheduler.cooling(now).is_some() {
+        return Ok(());
+    }
+    let since = |entry: &&Entry| entry.requested <= now;
+    for entry in scheduler.ledger.waiting().take(LOOKED_AT_MAX).filter(since) {
+        let request = &entry.lease.request;
+        if scheduler.admit(now, request, entry.start_by(), &Ok(Rule::Quiet)).is_ok() {
+            return Err(violated(15, format!("lease {} waits although there is room", entry.lease.id.0)));
+        }
+    }
     Ok(())
 }
 
 /// How long a lease has been past its end without being ended, if that is longer than the sweep of a step allows.
 fn overdue(scheduler: &Scheduler, entry: &Entry, now: Moment) -> Option<Duration> {
-    if scheduler.spared_until.is_some() || scheduler.ledger.held_count() > crate::limits::LEASE_SWEEP_MAX {
+    if scheduler.spared_until.is_some() || scheduler.ledger.held_count() > limits::LEASE_SWEEP_MAX {
         return None;
     }
     let end = match &entry.lease.phase {

@@ -1,11 +1,13 @@
 //! What becomes of work that already runs when the host is needed: it shrinks, stands still, or is revoked; and goes on afterwards.
 //!
-//! PANIC acts at once on all; BUSY only when it lasts, on work that has had the time to settle, and never on work that was granted in spite of
-//! a busy host.
+//! PANIC acts at once on all; BUSY only when it lasts, on work that has had the time to settle and minds what disturbs the host, and never
+//! on work that was granted in spite of a busy host.
 
 use super::Scheduler;
+use super::conditions::Conditions;
+use super::ledger::Entry;
 use super::moment::Moment;
-use super::types::{Event, LeaseId, Phase, Record, Rule, Text};
+use super::types::{Event, Lease, Phase, Record, Rule, Text};
 use crate::limits;
 use crate::quiet::Level;
 use crate::units::Now;
@@ -15,74 +17,89 @@ impl Scheduler {
     pub(super) fn climb(&mut self, now: Now, out: &mut Vec<Record>) {
         let mono: Moment = now.mono.into();
         let Some(conditions) = self.outlook.fresh(mono, self.policy.conditions_last) else { return };
-        let (level, capacity) = (conditions.level, self.capacity(mono));
-        let reason = conditions.causes.first().map_or_else(
-            || Text::from(level.name()),
-            |(_, cause)| format!("the host is {}: {}", level.name(), cause.text).into(),
-        );
-        let lasting = level == Level::Busy
-            && self.outlook.busy_for(mono).is_some_and(|busy| busy >= self.policy.busy_after);
-        let calm = level < Level::Busy && self.outlook.cooling(mono, self.policy.cool_down).is_none();
-        if level != Level::Panic && !lasting && !calm {
-            return;
-        }
-        let mut free = capacity.saturating_sub(self.ledger.used());
-        let mut events = Vec::new();
-        for entry in self.ledger.held() {
-            let lease = &entry.lease;
-            let Phase::Active { by, units, paused, .. } = &lease.phase else { continue };
-            let request = &lease.request;
-            let event = if calm {
-                free_again(lease.id, paused.is_some(), *units, request.units, &mut free)
-            } else if paused.is_some() {
-                None
-            } else if level == Level::Panic {
-                Some(self.stop(lease.id, request.pausable, &reason))
-            } else if exempt(*by)
-                || mono.since(entry.granted) < self.policy.settle
-                || !self.outlook.affects(conditions, request.constraints)
-            {
-                None
-            } else if request.pausable {
-                Some(Event::Paused { id: lease.id, why: Text::clone(&reason) })
-            } else if *units == request.units && *units > 1 {
-                Some(Event::Resized { id: lease.id, units: units.div_ceil(2), why: Text::clone(&reason) })
-            } else {
-                None
-            };
-            events.extend(event);
-            if events.len() >= limits::LEASE_SWEEP_MAX {
-                break;
+        let busy_for = self.outlook.busy_for(mono).unwrap_or_default();
+        let events = match conditions.level {
+            Level::Panic => self.ease(conditions, |entry| self.stop(entry)),
+            Level::Busy if busy_for >= self.policy.busy_after => {
+                self.ease(conditions, |entry| self.yield_to(conditions, mono, entry))
             }
-        }
+            Level::Busy => return,
+            Level::Normal | Level::Quiet if self.outlook.cooling(mono, self.policy.cool_down).is_some() => {
+                return;
+            }
+            Level::Normal | Level::Quiet => self.free_again(mono),
+        };
         for event in events {
             self.emit(now, event, out);
         }
     }
 
-    fn stop(&self, id: LeaseId, pausable: bool, why: &Text) -> Event {
-        let why = Text::clone(why);
-        if pausable {
-            Event::Paused { id, why }
-        } else {
-            Event::Revoking { id, why, grace: self.policy.revoke_grace }
+    /// What is done to each held lease, with the reason.
+    fn ease(&self, conditions: &Conditions, step: impl Fn(&Entry) -> Option<Step>) -> Vec<Event> {
+        let level = conditions.level.name();
+        let why: Text = conditions
+            .causes
+            .first()
+            .map_or_else(|| level.into(), |(_, cause)| format!("the host is {level}: {}", cause.text).into());
+        let steps = self.ledger.held().filter_map(|entry| Some((entry.lease.id, step(entry)?)));
+        let event = |(id, step)| match step {
+            Step::Pause => Event::Paused { id, why: Text::clone(&why) },
+            Step::Revoke => Event::Revoking { id, why: Text::clone(&why), grace: self.policy.revoke_grace },
+            Step::Shrink(units) => Event::Resized { id, units, why: Text::clone(&why) },
+        };
+        steps.take(limits::LEASE_SWEEP_MAX).map(event).collect()
+    }
+
+    /// In PANIC everything stops.
+    fn stop(&self, entry: &Entry) -> Option<Step> {
+        match &entry.lease.phase {
+            Phase::Active { paused: None, .. } if entry.lease.request.pausable => Some(Step::Pause),
+            Phase::Active { paused: None, .. } => Some(Step::Revoke),
+            _ => None,
         }
     }
+
+    /// A host that stays busy is given room.
+    fn yield_to(&self, conditions: &Conditions, now: Moment, entry: &Entry) -> Option<Step> {
+        let Phase::Active { by, units, paused: None, .. } = &entry.lease.phase else { return None };
+        let request = &entry.lease.request;
+        let left_alone = exempt(*by)
+            || now.since(entry.granted) < self.policy.settle
+            || !self.outlook.affects(conditions, request.constraints);
+        if left_alone {
+            None
+        } else if request.pausable {
+            Some(Step::Pause)
+        } else {
+            (*units == request.units && *units > 1).then(|| Step::Shrink(units.div_ceil(2)))
+        }
+    }
+
+    /// Back to what was granted: first it may go on, then it gets its units back as far as they are free.
+    fn free_again(&self, now: Moment) -> Vec<Event> {
+        let mut free = self.capacity(now).saturating_sub(self.ledger.used());
+        let mut back = |lease: &Lease| match &lease.phase {
+            Phase::Active { paused: Some(_), .. } => Some(Event::Resumed { id: lease.id }),
+            Phase::Active { units, .. } => {
+                let lacking = lease.request.units.checked_sub(*units).filter(|lacking| *lacking <= free)?;
+                free -= lacking;
+                let why = "the host is no longer busy".into();
+                Some(Event::Resized { id: lease.id, units: lease.request.units, why })
+            }
+            _ => None,
+        };
+        self.ledger.eased().take(limits::LEASE_SWEEP_MAX).filter_map(|entry| back(&entry.lease)).collect()
+    }
+}
+
+/// A step up the ladder.
+enum Step {
+    Shrink(u32),
+    Pause,
+    Revoke,
 }
 
 /// Work that was granted although the host was busy: business is no news to it.
 fn exempt(by: Rule) -> bool {
     matches!(by, Rule::HighPriority | Rule::Deadline | Rule::Allowed)
-}
-
-/// Back to what was granted: first it may go on, then it gets its units back as far as they are free.
-fn free_again(id: LeaseId, paused: bool, units: u32, granted: u32, free: &mut u32) -> Option<Event> {
-    if paused {
-        return Some(Event::Resumed { id });
-    }
-    let lacking = granted.saturating_sub(units);
-    (lacking > 0 && lacking <= *free).then(|| {
-        *free -= lacking;
-        Event::Resized { id, units: granted, why: "the host is no longer busy".into() }
-    })
 }

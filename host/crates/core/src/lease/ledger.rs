@@ -144,6 +144,14 @@ pub struct Meta {
     pub windows: Vec<Window>,
 }
 
+fn is_paused(lease: &Lease) -> bool {
+    matches!(lease.phase, Phase::Active { paused: Some(_), .. })
+}
+
+fn is_eased(lease: &Lease) -> bool {
+    is_paused(lease) || lease.held_units() < lease.request.units
+}
+
 /// A job of a holder.
 pub type Job = (Text, Text);
 
@@ -170,6 +178,9 @@ pub struct Ledger {
     /// All who wait, in order.
     order: BTreeSet<Place>,
     held: BTreeSet<LeaseId>,
+    /// Those that stand still or have fewer units than they were granted: few, and the only ones that can go back up.
+    eased: BTreeSet<LeaseId>,
+    paused: usize,
     ended: BTreeSet<(u64, LeaseId)>,
     keys: HashMap<(Text, Text), LeaseId>,
     shares: BTreeMap<Text, Share>,
@@ -243,6 +254,17 @@ impl Ledger {
     /// The leases that are held, by number.
     pub fn held(&self) -> impl DoubleEndedIterator<Item = &Entry> {
         self.held.iter().filter_map(|id| self.entries.get(id))
+    }
+
+    /// The leases that stand still or have fewer units than they were granted, by number.
+    pub fn eased(&self) -> impl Iterator<Item = &Entry> {
+        self.eased.iter().filter_map(|id| self.entries.get(id))
+    }
+
+    /// How many leases stand still.
+    #[must_use]
+    pub fn paused_count(&self) -> usize {
+        self.paused
     }
 
     /// What has ended lately, newest first.
@@ -598,6 +620,10 @@ impl Ledger {
             }
             Phase::Active { units, .. } | Phase::Revoking { units, .. } => {
                 self.held.insert(id);
+                if is_eased(lease) {
+                    self.eased.insert(id);
+                }
+                self.paused += usize::from(is_paused(lease));
                 self.used += units;
                 let share = self.shares.entry(Text::clone(&request.holder)).or_default();
                 (share.held, share.units) = (share.held + 1, share.units + units);
@@ -634,6 +660,8 @@ impl Ledger {
             }
             Phase::Active { units, .. } | Phase::Revoking { units, .. } => {
                 self.held.remove(&id);
+                self.eased.remove(&id);
+                self.paused -= usize::from(is_paused(lease));
                 self.used -= units;
                 let units = *units;
                 self.unshare(&request.holder, |share| {
@@ -659,5 +687,37 @@ impl Ledger {
     pub fn stored(&self) -> (Vec<Arc<Lease>>, Meta, BTreeMap<Job, WallTime>) {
         let leases = self.entries.values().map(|entry| Arc::clone(&entry.lease)).collect();
         (leases, self.meta.clone(), self.runs.clone())
+    }
+}
+
+/// What tests look at, and break.
+#[cfg(test)]
+pub(super) struct Parts<'a> {
+    pub(super) meta: &'a mut Meta,
+    pub(super) runs: &'a mut BTreeMap<Job, WallTime>,
+    pub(super) due: &'a mut BTreeSet<(Moment, LeaseId)>,
+    pub(super) held: &'a mut BTreeSet<LeaseId>,
+    pub(super) keys: &'a mut HashMap<(Text, Text), LeaseId>,
+    pub(super) used: &'a mut u32,
+}
+
+#[cfg(test)]
+impl Ledger {
+    pub(super) fn journal_len(&self) -> usize {
+        self.journal.len()
+    }
+
+    pub(super) fn parts(&mut self) -> Parts<'_> {
+        let Self { meta, runs, due, held, keys, used, .. } = self;
+        Parts { meta, runs, due, held, keys, used }
+    }
+
+    /// Changes a lease by no event.
+    pub(super) fn tamper(&mut self, id: LeaseId, change: impl FnOnce(&mut Entry, &mut Lease)) {
+        let Some(mut entry) = self.entries.get(&id).cloned() else { return };
+        let mut lease = (*entry.lease).clone();
+        change(&mut entry, &mut lease);
+        entry.lease = Arc::new(lease);
+        self.put(id, Some(entry));
     }
 }

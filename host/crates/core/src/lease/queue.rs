@@ -120,7 +120,6 @@ impl Scheduler {
         let classes: Vec<Class> =
             classes.into_iter().filter(|class| self.class_may_run(now, *class, permitted)).collect();
         let mut heads = Heads::new(classes);
-        let mut first_blocked = true;
         let mut without_room = 0;
         let mut granted = 0;
         while let Some((class, head, holder, behind)) = heads.next(self) {
@@ -141,12 +140,9 @@ impl Scheduler {
                 Look::Blocked | Look::TooLarge => {
                     let waited =
                         self.ledger.get(head.1).map_or(Duration::ZERO, |entry| mono.since(entry.requested));
-                    if matches!(look, Look::Blocked) {
-                        if first_blocked && waited >= self.policy.reserve_after {
-                            self.reserved = Some(head.1);
-                            return;
-                        }
-                        first_blocked = false;
+                    if matches!(look, Look::Blocked) && waited >= self.policy.reserve_after {
+                        self.reserved = Some(head.1);
+                        return;
                     }
                     without_room += 1;
                     if without_room >= limits::LEASE_SCAN_MAX {
@@ -186,7 +182,7 @@ impl Scheduler {
                 Look::Granted
             }
             Err(no) if no.rule == Rule::Capacity => {
-                let capacity = self.capacity(mono);
+                let capacity = self.room(mono, start_by);
                 if self.ledger.used() >= capacity {
                     Look::Full
                 } else if request.units > capacity {

@@ -1,7 +1,13 @@
 //! What the scheduler does: as scenes that can be read, as a million random steps against a naive model, as sabotage that the model must
 //! notice, and as a complete search of a small world.
 
+mod model;
+mod mutations;
+mod naive;
+mod properties;
+mod random;
 mod scenarios;
+mod world;
 
 use super::{Cause, Constraints, Moment, Priority, Request, Text};
 use crate::units::{MonoTime, Now, WallTime};

@@ -640,7 +640,6 @@ mod millis {
     use serde::{Deserialize as _, Deserializer, Serializer};
     use std::time::Duration;
 
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
     pub(super) fn serialize<S: Serializer>(duration: &Duration, out: S) -> Result<S::Ok, S::Error> {
         out.serialize_u64(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
     }

@@ -183,3 +183,17 @@ fn a_full_disk_is_told_apart() {
     batch.records.push(Arc::new(Record { sequence: ledger.sequence() + 1, at: WallTime(1), event }));
     assert!(matches!(store.commit(&batch), Err(StoreError::Full(_))), "{:?}", store.commit(&batch));
 }
+
+/// The log and the leases as the first version with leases wrote them: a file of it must be read for ever.
+#[test]
+fn what_the_first_version_wrote_is_still_read() {
+    let mut ledger = Ledger::default();
+    let batch = grown(&mut ledger, life());
+    let (events, leases) = (include_str!("events_0_1.jsonl"), include_str!("leases_0_1.jsonl"));
+    let old: Vec<Arc<Record>> =
+        events.lines().map(|line| Arc::new(serde_json::from_str(line).unwrap())).collect();
+    assert_eq!(old, batch.records);
+    let old: Vec<Arc<Lease>> =
+        leases.lines().map(|line| Arc::new(serde_json::from_str(line).unwrap())).collect();
+    assert_eq!(old, ledger.stored().0);
+}
