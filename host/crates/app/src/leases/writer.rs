@@ -15,6 +15,15 @@ use std::time::Duration;
 /// Time between two tries to use a disk that does not work.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 
+/// Answers of one commit from which on a moment is spent to make the next one larger.
+const MANY_AT_ONCE: usize = 16;
+
+/// The part of a commit's duration that is spent so.
+const GATHERED_SHARE: u32 = 3;
+
+/// At most so long, however slow the disk is.
+const GATHERED_MAX: Duration = Duration::from_millis(2);
+
 /// The file of leases, in the data folder.
 const FILE: &str = "leases.db";
 
@@ -30,6 +39,8 @@ struct Writer {
     put_aside: Option<Quarantine>,
     /// The file was made anew: it lacks what was written before.
     whole: bool,
+    /// How many answers the newest commit let go, and how long it took.
+    newest: (usize, Duration),
 }
 
 /// Where the handle finds the open file.
@@ -45,7 +56,8 @@ pub(super) fn start(inner: Arc<Inner>, place: Place, settings: LeaseSettings) ->
         };
         if let Some((store, mark)) = writer {
             let put_aside = store.quarantine();
-            Writer { inner, settings, store, mark, put_aside, whole: false }.run();
+            Writer { inner, settings, store, mark, put_aside, whole: false, newest: (0, Duration::ZERO) }
+                .run();
         }
     })
 }
@@ -123,10 +135,13 @@ impl Writer {
         loop {
             let Some(batch) = self.wait_for_work() else { return };
             let (sequence, forgotten) = (batch.meta.sequence, batch.forgotten.len());
+            let begun = clock::mono();
             let result = self.mark.reserve(batch.meta.last_token.0).and_then(|()| self.store.commit(&batch));
+            let took = clock::mono().since(begun);
             let mut desk = self.inner.desk();
             match result {
                 Ok(()) => {
+                    self.newest = (desk.waiting_for(sequence), took);
                     self.tell(desk, sequence, forgotten);
                     self.notice_a_new_file();
                 }
@@ -151,6 +166,11 @@ impl Writer {
                 desk = self.inner.work.wait(desk).unwrap_or_else(PoisonError::into_inner);
             }
         }
+        if !desk.stopping && desk.trouble.is_none() {
+            drop(desk);
+            self.gather();
+            desk = self.inner.desk();
+        }
         if self.whole {
             return desk.batch(self.settings.events_kept, true);
         }
@@ -158,6 +178,16 @@ impl Writer {
             return None;
         }
         desk.batch(self.settings.events_kept, false)
+    }
+
+    /// Where many ask at once, those whom the newest commit answered ask again within moments: waiting for them a fraction of what a commit
+    /// takes makes one commit of two. Who asks alone does not wait.
+    fn gather(&self) {
+        let (answered, took) = self.newest;
+        if answered >= MANY_AT_ONCE {
+            // Nobody unparks this thread: it is a pause, in which others add to the batch.
+            std::thread::park_timeout((took / GATHERED_SHARE).min(GATHERED_MAX));
+        }
     }
 
     /// A file that turned out to be broken was put aside, and this batch went to a fresh one: all that holds must follow.
