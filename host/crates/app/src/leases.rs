@@ -171,6 +171,12 @@ impl Leases {
         facts
     }
 
+    /// Numbers of this moment.
+    #[must_use]
+    pub fn facts(&self) -> LeaseFacts {
+        self.desk().facts()
+    }
+
     /// Looks at the scheduler. What is seen is on disk before this returns, except while the disk does not work. `look` must be short.
     ///
     /// # Errors

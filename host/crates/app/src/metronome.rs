@@ -50,7 +50,7 @@ fn run(
 ) {
     let interval = ticker.interval();
     let mut due = clock::mono();
-    let mut facts = TickFacts::default();
+    let mut facts = TickFacts { leases: leases.map(Leases::facts), ..TickFacts::default() };
     loop {
         let now = clock::now();
         facts.lateness = now.mono.since(due);

@@ -3,10 +3,10 @@
 use super::addons::hashed;
 use super::leases::{failed, leases};
 use crate::acting::{body, may_act};
+use crate::dto::leases::events::LeaseEvents;
 use crate::dto::leases::input::{LeaseOverrideInput, LeaseWindowsInput};
 use crate::dto::leases::{
-    LeaseEvents, LeaseHolders, LeaseOverride, LeaseOverrideState, LeaseQueue, LeaseQuiet, LeaseStatus,
-    LeaseWindows,
+    LeaseHolders, LeaseOverride, LeaseOverrideState, LeaseQueue, LeaseQuiet, LeaseStatus, LeaseWindows,
 };
 use crate::error::{Code, Problem};
 use crate::params::Params;

@@ -135,30 +135,45 @@ impl Desk {
         let news = (self.unwritten.len() < BACKLOG_MAX).then_some(conditions);
         let _ = self.step(Input::Tick(news));
         self.ticks += 1;
-        let now = clock::now();
-        let Some(scheduler) = &self.scheduler else { return LeaseFacts::default() };
+        if self.ticks.is_multiple_of(TICKS_A_CHECK) {
+            self.check();
+        }
+        self.facts()
+    }
+
+    /// Looks at everything, if there is not too much of it.
+    fn check(&mut self) {
+        let Some(scheduler) = &self.scheduler else { return };
         let ledger = scheduler.ledger();
-        let all = ledger.held_count() + ledger.queued_count();
-        let facts = LeaseFacts {
-            held: ledger.held_count(),
-            paused: ledger.paused_count(),
-            queued: ledger.queued_count(),
-            used: ledger.used(),
-            capacity: scheduler.capacity(now.mono.into()),
-            totals: *scheduler.totals(),
-            events: ledger.sequence(),
+        if ledger.held_count() + ledger.queued_count() > CHECKED_MAX {
+            return;
+        }
+        if let Err(violation) = invariants::check(scheduler, clock::mono().into()) {
+            self.note_violation(&violation);
+        }
+    }
+
+    /// Numbers of this moment.
+    pub(super) fn facts(&self) -> LeaseFacts {
+        let own = LeaseFacts {
             commits: self.commits,
             unwritten: self.unwritten.len(),
             violations: self.violations,
             storage_works: self.trouble.is_none(),
+            ..LeaseFacts::default()
         };
-        if self.ticks.is_multiple_of(TICKS_A_CHECK)
-            && all <= CHECKED_MAX
-            && let Err(violation) = invariants::check(scheduler, now.mono.into())
-        {
-            self.note_violation(&violation);
+        let Some(scheduler) = &self.scheduler else { return own };
+        let ledger = scheduler.ledger();
+        LeaseFacts {
+            held: ledger.held_count(),
+            paused: ledger.paused_count(),
+            queued: ledger.queued_count(),
+            used: ledger.used(),
+            capacity: scheduler.capacity(clock::mono().into()),
+            totals: *scheduler.totals(),
+            events: ledger.sequence(),
+            ..own
         }
-        facts
     }
 
     pub(super) fn look<T>(&mut self, look: impl FnOnce(&mut Scheduler, Now) -> T) -> Result<T, LeaseError> {

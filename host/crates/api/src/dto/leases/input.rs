@@ -16,6 +16,9 @@ const DURATION_USUAL: Duration = Duration::from_secs(600);
 /// How long work may stand still, if it does not say (HTCondor: 10 min).
 const FREEZE_USUAL: Duration = Duration::from_secs(600);
 
+/// How the names of holders begin that are addons: nobody else may ask by such a name.
+const ADDON_PREFIX: &str = "addon:";
+
 /// Asks for a lease.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -89,8 +92,13 @@ impl LeaseRequestDto {
         let expected_duration =
             seconds("expected_duration_sec", self.expected_duration_sec, limits::LEASE_DURATION_MAX)?
                 .unwrap_or(DURATION_USUAL);
+        let holder = name("addon_id", self.addon_id, "nas-backup")?;
+        if holder.starts_with(ADDON_PREFIX) {
+            let reason = format!("must not begin with {ADDON_PREFIX}, by which addons of this daemon ask");
+            return Err(Problem::field("addon_id", reason, "\"addon_id\": \"nas-backup\""));
+        }
         Ok(Request {
-            holder: name("addon_id", self.addon_id, "nas-backup")?,
+            holder,
             job_type: name("job_type", self.job_type, "backup")?,
             units: units(self.cost_units, self.cost_class.as_deref())?,
             priority: priority(self.priority.as_deref())?,
@@ -512,6 +520,7 @@ mod tests {
     fn every_field_is_checked_and_named() {
         let table = [
             (r#"{"job_type":"b","cost_units":1}"#, "addon_id"),
+            (r#"{"addon_id":"addon:a","job_type":"b","cost_units":1}"#, "addon_id"),
             (r#"{"addon_id":" a","job_type":"b","cost_units":1}"#, "addon_id"),
             (r#"{"addon_id":"a","job_type":"b\n","cost_units":1}"#, "job_type"),
             (r#"{"addon_id":"a","job_type":"b","cost_units":1,"priority":"URGENT"}"#, "priority"),
