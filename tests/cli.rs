@@ -59,7 +59,9 @@ fn version_help_and_completions_are_printed() {
     );
     let help = run(&["--help"]);
     assert_eq!(help.code, 0);
-    for word in ["serve", "status", "check", "doctor", "addon", "config", "completions", "75 not quiet"] {
+    for word in
+        ["serve", "status", "check", "doctor", "addon", "lease", "config", "completions", "75 not quiet"]
+    {
         assert!(help.out.contains(word), "{word} in {}", help.out);
     }
     for shell in ["bash", "zsh", "fish"] {

@@ -16,7 +16,7 @@ const DEFAULT_URL: &str = "http://127.0.0.1:4270";
     version,
     about = "Measures this machine and says whether now is a quiet time",
     after_help = "Exit codes: 0 ok, 1 doctor found an error, an addon does not run or a lease is over, 64 usage or no such addon or lease, \
-                  69 daemon unreachable or address taken, 70 failed, 73 data folder cannot be made, 75 not now, 76 not a lowtide daemon, 78 configuration wrong."
+                  69 daemon unreachable or address taken, 70 failed, 73 data folder cannot be made, 75 not quiet or not granted now, 76 not a lowtide daemon, 78 configuration wrong."
 )]
 struct Cli {
     #[command(subcommand)]
