@@ -64,7 +64,11 @@ fn a_denial_says_why_and_ends_with_75() {
     assert!(why.out.contains("denied 1 since") && why.out.contains("moving disks"), "{}", why.out);
     let short = lease(&daemon, &["request", "backup", "--wait", "1"]);
     assert_eq!(short.code, 75);
-    assert!(short.err.contains("waiting, place 1") && short.err.contains("timed_out"), "{}", short.err);
+    assert!(
+        short.err.contains("waiting as") && short.err.contains("place 1") && short.err.contains("timed_out"),
+        "{}",
+        short.err
+    );
     assert_eq!(lease(&daemon, &["override", "clear"]).out, "no override: the machine decides\n");
     assert_eq!(lease(&daemon, &["override"]).out, "no override: the machine decides\n");
     assert_eq!(lease(&daemon, &["request", "backup"]).code, 0);

@@ -7,6 +7,7 @@ use serde_json::json;
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Goal {
     FigureAtMost(f64),
+    FigureAtLeast(f64),
     RatioAtMost(f64),
     RatioAtLeast(f64),
 }
@@ -50,6 +51,7 @@ impl Row {
     fn met(&self) -> Option<bool> {
         match self.goal? {
             Goal::FigureAtMost(limit) => Some(self.figure <= limit),
+            Goal::FigureAtLeast(limit) => Some(self.figure >= limit),
             Goal::RatioAtMost(limit) => Some(self.ratio? <= limit),
             Goal::RatioAtLeast(limit) => Some(self.ratio? >= limit),
         }
@@ -59,6 +61,7 @@ impl Row {
         match self.goal {
             None => String::new(),
             Some(Goal::FigureAtMost(limit)) => format!("<= {} {}", shown(limit), self.unit),
+            Some(Goal::FigureAtLeast(limit)) => format!(">= {} {}", shown(limit), self.unit),
             Some(Goal::RatioAtMost(limit)) => format!("<= {limit}x"),
             Some(Goal::RatioAtLeast(limit)) => format!(">= {limit}x"),
         }

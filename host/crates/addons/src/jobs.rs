@@ -13,7 +13,7 @@ pub(crate) use due::unfit;
 
 use crate::addon::Addon;
 use crate::answers::JobDescription;
-use crate::caps::leases::{FREEZE_USUAL, Held, JOB_KEY, LeaseDesk, LeaseError, is_of_job, seen};
+use crate::caps::leases::{Held, JOB_KEY, LeaseDesk, LeaseError, is_of_job, seen};
 use crate::guest::Abilities;
 use crate::inspect::Export;
 use crate::instance::Template;
@@ -22,7 +22,7 @@ use crate::status::{AddonState, JobState, Problem};
 use crate::task::Load;
 use lowtide_clock as clock;
 use lowtide_core::lease::{Lease, Request, Text};
-use lowtide_core::limits::LEASE_DURATION_MAX;
+use lowtide_core::limits::{FREEZE_DEFAULT, LEASE_DURATION_MAX};
 use lowtide_core::units::{MonoTime, Now, WallTime};
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -245,7 +245,7 @@ impl Jobs {
             expected_duration: Duration::from_millis(u64::try_from(expected.as_millis()).unwrap_or(1).max(1)),
             constraints: job.constraints,
             pausable: job.pausable,
-            max_freeze: FREEZE_USUAL,
+            max_freeze: FREEZE_DEFAULT,
             deadline: None,
             wait: true,
             wait_max: None,

@@ -197,12 +197,15 @@ impl Leases {
         Ok(seen)
     }
 
-    /// Looks at the operator's numbers.
+    /// Looks at the scheduler without waiting for the disk: for what adds to an answer that is durable already. `look` must be short.
     ///
     /// # Errors
     /// As [`look`](Self::look).
-    pub fn policy<T>(&self, look: impl FnOnce(&Policy) -> T) -> Result<T, LeaseError> {
-        self.desk().look(|scheduler, _| look(scheduler.policy()))
+    pub fn glance<T>(
+        &self,
+        look: impl FnOnce(&mut Scheduler, lowtide_core::units::Now) -> T,
+    ) -> Result<T, LeaseError> {
+        self.desk().look(look)
     }
 
     /// Resolves when something happens to a lease; `None` when too many wait for that, or there is no such lease.

@@ -120,6 +120,12 @@ pub const LEASE_DURATION_MAX: Duration = Duration::from_secs(30 * 86_400);
 /// Longest time to live that may be configured: who is not heard for an hour is gone.
 pub const LEASE_TTL_MAX: Duration = Duration::from_secs(3_600);
 
+/// How the names of holders begin that are addons of this daemon: nobody else asks by such a name.
+pub const LEASE_ADDON_PREFIX: &str = "addon:";
+
+/// How long work may stand still if it does not say (HTCondor: 10 min).
+pub const FREEZE_DEFAULT: Duration = Duration::from_secs(600);
+
 /// Longest time that work stands still: restic's locks go stale after 30 minutes.
 pub const FREEZE_MAX: Duration = Duration::from_secs(20 * 60);
 

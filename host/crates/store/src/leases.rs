@@ -68,6 +68,11 @@ impl LeaseStore {
         self.file.quarantine()
     }
 
+    /// Reads the log from the file that is there now: the one before may have been put aside.
+    pub fn read_anew(&self) {
+        *self.reader.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     /// Reads everything but the log.
     ///
     /// # Errors

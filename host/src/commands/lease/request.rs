@@ -134,7 +134,9 @@ fn waiting_line(lease: &Value) -> String {
     let start = lease.pointer("/queue/estimated_start_sec").and_then(Value::as_f64);
     let start = start.map_or(String::new(), |seconds| format!(", perhaps in {}", human(seconds)));
     let why = text(lease, "/reasons/0/text").unwrap_or_default();
-    format!("waiting, {position}{start}: {why}")
+    // Who gives up can leave the queue by this id.
+    let id = text(lease, "/lease_id").unwrap_or_default();
+    format!("waiting as {id}, {position}{start}: {why}")
 }
 
 /// Seconds as people say them.

@@ -15,7 +15,9 @@ use held::Link;
 use lowtide_core::lease::{
     self as core, Constraints, Decision, Input, LeaseId, Phase, Refusal, Reply, Request, Share, Text, Usage,
 };
-use lowtide_core::limits::{COST_UNITS_MAX, LEASE_DURATION_MAX, LEASE_NAME_BYTES_MAX};
+use lowtide_core::limits::{
+    COST_UNITS_MAX, FREEZE_DEFAULT, LEASE_ADDON_PREFIX, LEASE_DURATION_MAX, LEASE_NAME_BYTES_MAX,
+};
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -93,9 +95,6 @@ pub(crate) struct Wish {
 
 /// When to ask again, if nobody knows better.
 const RETRY_USUAL: Duration = Duration::from_secs(60);
-
-/// How long work may stand still, as for who asks over REST and does not say.
-pub(crate) const FREEZE_USUAL: Duration = Duration::from_secs(600);
 
 /// What of an addon is being asked for or waits; what it holds, the scheduler knows. Cheap to clone; all clones count together.
 #[derive(Clone, Debug, Default)]
@@ -216,7 +215,7 @@ impl LeaseDesk {
             expected_duration,
             constraints: wish.constraints,
             pausable: false,
-            max_freeze: FREEZE_USUAL,
+            max_freeze: FREEZE_DEFAULT,
             deadline: None,
             wait: wait_max.is_some(),
             wait_max,
@@ -320,8 +319,7 @@ impl LeaseDesk {
 
 /// Whom the scheduler knows an addon as. Names of holders have a bound that an id with a prefix may exceed: then a hash stands for its end.
 fn holder(addon: &AddonId) -> Text {
-    const PREFIX: &str = "addon:";
-    let name = format!("{PREFIX}{addon}");
+    let name = format!("{LEASE_ADDON_PREFIX}{addon}");
     if name.len() <= LEASE_NAME_BYTES_MAX {
         return name.into();
     }

@@ -148,10 +148,8 @@ pub(super) async fn post_request(
             return Err(Problem::new(code, text).retry_after(seconds));
         }
         Reply::Denied(decision) => {
-            let denial = leases
-                .look(|scheduler, _| LeaseDecision::denied(&decision, scheduler.policy()))
-                .await
-                .map_err(failed)?;
+            let denial = leases.glance(|scheduler, _| LeaseDecision::denied(&decision, scheduler.policy()));
+            let denial = denial.map_err(failed)?;
             return Ok(with_retry_after(answer(StatusCode::OK, &denial), denial.retry_after_sec()));
         }
         Reply::Refused(refusal) => return Err(refused(&refusal)),
@@ -161,19 +159,19 @@ pub(super) async fn post_request(
         Some(wait) => wait_for_change(&shared, leases, &lease, wait).await?,
         None => lease,
     };
-    decided(leases, &lease, repeated).await
+    decided(leases, &lease, repeated)
 }
 
 /// The answer to a request whose lease is there.
-async fn decided(leases: &Leases, lease: &Arc<Lease>, repeated: bool) -> Result<Response, Box<Problem>> {
+fn decided(leases: &Leases, lease: &Arc<Lease>, repeated: bool) -> Result<Response, Box<Problem>> {
     if !lease.is_held() && !lease.is_queued() {
         return Err(over(lease));
     }
-    let decision = leases.look(|scheduler, now| {
+    let decision = leases.glance(|scheduler, now| {
         let place = if lease.is_queued() { place(scheduler, now, lease) } else { None };
         LeaseDecision::of(lease, repeated, place, scheduler.policy())
     });
-    let decision = decision.await.map_err(failed)?;
+    let decision = decision.map_err(failed)?;
     if lease.is_held() {
         return Ok(answer(StatusCode::OK, &decision));
     }
@@ -323,8 +321,9 @@ pub(super) async fn post_report(
 async fn directive(leases: &Leases, input: Input) -> Result<Response, Box<Problem>> {
     match leases.ask(input).await.map_err(failed)? {
         Reply::Directive(instruction) => {
-            let directive =
-                leases.policy(|policy| LeaseDirective::new(&instruction, policy)).map_err(failed)?;
+            let directive = leases
+                .glance(|scheduler, _| LeaseDirective::new(&instruction, scheduler.policy()))
+                .map_err(failed)?;
             Ok(answer(StatusCode::OK, &directive))
         }
         Reply::Refused(refusal) => Err(refused(&refusal)),
@@ -379,11 +378,11 @@ pub(super) async fn post_revoke(
 async fn ended(leases: &Leases, input: Input) -> Result<Response, Box<Problem>> {
     match leases.ask(input).await.map_err(failed)? {
         Reply::Ended(lease) => {
-            let document = leases.look(|scheduler, now| {
+            let document = leases.glance(|scheduler, now| {
                 let entry = scheduler.ledger().get(lease.id).cloned();
                 entry.map(|entry| LeaseDto::new(scheduler, now.mono.into(), &entry))
             });
-            let document = document.await.map_err(failed)?;
+            let document = document.map_err(failed)?;
             document
                 .map(|document| answer(StatusCode::OK, &document))
                 .ok_or_else(|| refused(&Refusal::Unknown))

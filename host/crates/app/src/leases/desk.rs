@@ -210,11 +210,6 @@ impl Desk {
         Ok(Some(hears))
     }
 
-    /// How many wait for the events up to this one.
-    pub(super) fn waiting_for(&self, up_to: u64) -> usize {
-        self.waiting.iter().filter(|(sequence, _)| *sequence <= up_to).count()
-    }
-
     pub(super) fn has_work(&self) -> bool {
         !self.unwritten.is_empty()
     }

@@ -15,15 +15,6 @@ use std::time::Duration;
 /// Time between two tries to use a disk that does not work.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 
-/// Answers of one commit from which on a moment is spent to make the next one larger.
-const MANY_AT_ONCE: usize = 16;
-
-/// The part of a commit's duration that is spent so.
-const GATHERED_SHARE: u32 = 3;
-
-/// At most so long, however slow the disk is.
-const GATHERED_MAX: Duration = Duration::from_millis(2);
-
 /// The file of leases, in the data folder.
 const FILE: &str = "leases.db";
 
@@ -39,8 +30,6 @@ struct Writer {
     put_aside: Option<Quarantine>,
     /// The file was made anew: it lacks what was written before.
     whole: bool,
-    /// How many answers the newest commit let go, and how long it took.
-    newest: (usize, Duration),
 }
 
 /// Where the handle finds the open file.
@@ -56,8 +45,7 @@ pub(super) fn start(inner: Arc<Inner>, place: Place, settings: LeaseSettings) ->
         };
         if let Some((store, mark)) = writer {
             let put_aside = store.quarantine();
-            Writer { inner, settings, store, mark, put_aside, whole: false, newest: (0, Duration::ZERO) }
-                .run();
+            Writer { inner, settings, store, mark, put_aside, whole: false }.run();
         }
     })
 }
@@ -135,18 +123,15 @@ impl Writer {
         loop {
             let Some(batch) = self.wait_for_work() else { return };
             let (sequence, forgotten) = (batch.meta.sequence, batch.forgotten.len());
-            let begun = clock::mono();
             let result = self.mark.reserve(batch.meta.last_token.0).and_then(|()| self.store.commit(&batch));
-            let took = clock::mono().since(begun);
-            let mut desk = self.inner.desk();
+            let desk = self.inner.desk();
             match result {
                 Ok(()) => {
-                    self.newest = (desk.waiting_for(sequence), took);
                     self.tell(desk, sequence, forgotten);
                     self.notice_a_new_file();
                 }
                 Err(error) => {
-                    let error = trouble(error);
+                    let (mut desk, error) = (desk, trouble(error));
                     if desk.trouble.is_none() {
                         tracing::error!(%error, "leases cannot be written down: nothing new is granted until that works again");
                     }
@@ -166,11 +151,6 @@ impl Writer {
                 desk = self.inner.work.wait(desk).unwrap_or_else(PoisonError::into_inner);
             }
         }
-        if !desk.stopping && desk.trouble.is_none() {
-            drop(desk);
-            self.gather();
-            desk = self.inner.desk();
-        }
         if self.whole {
             return desk.batch(self.settings.events_kept, true);
         }
@@ -178,16 +158,6 @@ impl Writer {
             return None;
         }
         desk.batch(self.settings.events_kept, false)
-    }
-
-    /// Where many ask at once, those whom the newest commit answered ask again within moments: waiting for them a fraction of what a commit
-    /// takes makes one commit of two. Who asks alone does not wait.
-    fn gather(&self) {
-        let (answered, took) = self.newest;
-        if answered >= MANY_AT_ONCE {
-            // Nobody unparks this thread: it is a pause, in which others add to the batch.
-            std::thread::park_timeout((took / GATHERED_SHARE).min(GATHERED_MAX));
-        }
     }
 
     /// A file that turned out to be broken was put aside, and this batch went to a fresh one: all that holds must follow.
@@ -198,6 +168,7 @@ impl Writer {
             && let Some(Quarantine { moved_to, reason }) = &put_aside
         {
             let moved_to = moved_to.display();
+            self.store.read_anew();
             tracing::error!(%moved_to, reason, "the file of leases was broken and was put aside; what holds is written anew, the log before is in the old file");
         }
         self.put_aside = put_aside;

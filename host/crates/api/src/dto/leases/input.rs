@@ -4,7 +4,7 @@ use crate::error::Problem;
 use crate::params;
 use jiff::Timestamp;
 use lowtide_core::lease::{Constraints, Mode, Override, Priority, Progress, Request, Text, Usage, Window};
-use lowtide_core::limits;
+use lowtide_core::limits::{self, LEASE_ADDON_PREFIX};
 use lowtide_core::units::WallTime;
 use serde::Deserialize;
 use std::time::Duration;
@@ -12,12 +12,6 @@ use utoipa::ToSchema;
 
 /// How long work is expected to take, if it does not say.
 const DURATION_USUAL: Duration = Duration::from_secs(600);
-
-/// How long work may stand still, if it does not say (HTCondor: 10 min).
-const FREEZE_USUAL: Duration = Duration::from_secs(600);
-
-/// How the names of holders begin that are addons: nobody else may ask by such a name.
-const ADDON_PREFIX: &str = "addon:";
 
 /// Asks for a lease.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -93,8 +87,9 @@ impl LeaseRequestDto {
             seconds("expected_duration_sec", self.expected_duration_sec, limits::LEASE_DURATION_MAX)?
                 .unwrap_or(DURATION_USUAL);
         let holder = name("addon_id", self.addon_id, "nas-backup")?;
-        if holder.starts_with(ADDON_PREFIX) {
-            let reason = format!("must not begin with {ADDON_PREFIX}, by which addons of this daemon ask");
+        if holder.starts_with(LEASE_ADDON_PREFIX) {
+            let reason =
+                format!("must not begin with {LEASE_ADDON_PREFIX}, by which addons of this daemon ask");
             return Err(Problem::field("addon_id", reason, "\"addon_id\": \"nas-backup\""));
         }
         Ok(Request {
@@ -110,7 +105,7 @@ impl LeaseRequestDto {
             },
             pausable: self.pausable,
             max_freeze: seconds("max_freeze_sec", self.max_freeze_sec, limits::FREEZE_MAX)?
-                .unwrap_or(FREEZE_USUAL),
+                .unwrap_or(limits::FREEZE_DEFAULT),
             deadline: self.deadline.map(|text| deadline(&text, now)).transpose()?,
             wait: self.wait,
             wait_max: wait_max(self.wait, self.wait_max_sec)?,
