@@ -5,6 +5,7 @@
 //! simulator and the daemon run the same code. Time always arrives as an argument. `app` calls it, everything reads
 //! its types.
 
+pub mod history;
 pub mod lease;
 pub mod limits;
 pub mod metric;

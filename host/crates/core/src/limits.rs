@@ -29,6 +29,10 @@ pub const LABELS_MAX: usize = 16;
 /// How far back the in-memory window reaches: product.md asks for the last hour at full resolution.
 pub const WINDOW: Duration = Duration::from_secs(3_600);
 
+/// Longest time between two samples of a counter that an increase is taken over, in milliseconds: an hour, the longest interval of a
+/// collector. Over a longer gap an average would hide when it was.
+pub const RATE_GAP_MAX_MS: i64 = 3_600_000;
+
 /// Points of one series in one history answer: Prometheus' own limit for a range query.
 pub const HISTORY_POINTS_MAX: usize = 11_000;
 

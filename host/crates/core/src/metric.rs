@@ -5,7 +5,7 @@
 
 use crate::limits;
 use crate::units::Unit;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use std::sync::Arc;
 pub type Text = Cow<'static, str>;
 
 /// How a metric's values behave over time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// Goes up and down.

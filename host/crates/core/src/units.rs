@@ -59,7 +59,7 @@ pub struct Now {
 
 /// The unit of a metric. Base units only, as Prometheus asks (prometheus/docs `docs/practices/naming.md`); the unit is the
 /// last word of the name, before `_total`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Unit {
     /// A plain count of things, without a suffix.

@@ -6,11 +6,12 @@
 
 mod packed;
 mod query;
-mod statistics;
+pub(crate) mod statistics;
 
-pub use query::{Agg, Grid, GridSeries, Selector, SeriesView, TimeRange};
+pub use query::{Agg, Selector, SeriesView, TimeRange};
 pub use statistics::{Aggregate, Scratch};
 
+use crate::history::SeriesInfo;
 use crate::limits;
 use crate::metric::{Kind, Series, Text};
 use crate::report::{ADDON_GROUP, CollectorReport};
@@ -37,7 +38,7 @@ pub struct Window {
     /// What to add to monotonic milliseconds to get the wall clock's.
     anchor_ms: i64,
     columns: Vec<Column>,
-    index: HashMap<SeriesKey, usize>,
+    index: HashMap<String, usize>,
     /// Columns of each group.
     groups: HashMap<Text, usize>,
     /// For each collector, which columns its present layout writes to.
@@ -66,30 +67,6 @@ struct Layout {
     series: Arc<[Series]>,
     /// Column of each series; `None` where the window had no room.
     columns: Vec<Option<usize>>,
-}
-
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct SeriesKey(String);
-
-impl SeriesKey {
-    fn of(group: &str, series: &Series) -> Self {
-        let mut key = String::with_capacity(64);
-        key.push_str(group);
-        key.push('\0');
-        key.push_str(&series.metric.name);
-        key.push_str(series.part.suffix());
-        if let crate::metric::Part::Bucket(bound) = &series.part {
-            key.push('\0');
-            key.push_str(bound);
-        }
-        for (label, value) in series.label_pairs() {
-            for text in [label, value] {
-                key.push('\0');
-                key.push_str(text);
-            }
-        }
-        Self(key)
-    }
 }
 
 impl Window {
@@ -185,7 +162,7 @@ impl Window {
     }
 
     fn column_of(&mut self, group: &Text, series: &Series) -> Option<usize> {
-        let key = SeriesKey::of(group, series);
+        let key = SeriesInfo::key_of(group, series);
         if let Some(column) = self.index.get(&key) {
             return Some(*column);
         }
@@ -222,7 +199,7 @@ impl Window {
             .columns
             .iter()
             .enumerate()
-            .map(|(number, column)| (SeriesKey::of(&column.group, &column.series), number))
+            .map(|(number, column)| (SeriesInfo::key_of(&column.group, &column.series), number))
             .collect();
     }
 

@@ -1,11 +1,11 @@
-//! Reading the window: choosing series, aggregates over a range, and a time grid for charts. Read-only; called by the API
+//! Reading the window: choosing series, aggregates over a range, and the samples of a series for charts. Read-only; called by the API
 //! under the window's read lock, so nothing here waits.
 
 use super::{Aggregate, Column, Scratch, Values, Window};
+use crate::history::{Before, SeriesInfo};
 use crate::metric::{Part, Series};
 use crate::units::WallTime;
 use std::ops::Range;
-use std::time::Duration;
 
 /// A range of wall time, both ends included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub struct Selector {
 }
 
 impl Selector {
-    fn matches(&self, column: &Column) -> bool {
+    fn matches_column(&self, column: &Column) -> bool {
         let series = &column.series;
         let labelled = |key: &str, value: &str| {
             matches!(&series.part, Part::Bucket(bound) if key == "le" && bound == value)
@@ -46,7 +46,7 @@ fn is_called(series: &Series, name: &str) -> bool {
         .is_some_and(|rest| rest.is_empty() || rest == series.part.suffix())
 }
 
-/// One number for each bucket of a [`Grid`]. For a counter, all but `Last` are about its increase per second.
+/// One number for each cell of a chart. For a counter, all but `Last` are about its increase per second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Agg {
     /// Arithmetic mean.
@@ -76,34 +76,6 @@ impl Agg {
             Self::Last => "last",
         }
     }
-
-    fn of(self, aggregate: Option<&Aggregate>, last: Option<f64>) -> Option<f64> {
-        match self {
-            Self::Avg => aggregate.map(|aggregate| aggregate.avg),
-            Self::Min => aggregate.map(|aggregate| aggregate.min),
-            Self::Max => aggregate.map(|aggregate| aggregate.max),
-            Self::P95 => aggregate.map(|aggregate| aggregate.p95),
-            Self::Last => last,
-        }
-    }
-}
-
-/// Series over a common time axis.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Grid {
-    /// Start of each bucket, or the time of each tick when no step was given.
-    pub times: Vec<WallTime>,
-    /// The series, in the order of the window.
-    pub series: Vec<GridSeries>,
-}
-
-/// One series of a [`Grid`].
-#[derive(Clone, Debug, PartialEq)]
-pub struct GridSeries {
-    /// Position among the series that the selector matched.
-    pub number: usize,
-    /// For each asked aggregate, one value a bucket; `None` where there is no sample.
-    pub values: Vec<Vec<Option<f64>>>,
 }
 
 /// One series of the window, ready to be read.
@@ -117,7 +89,7 @@ impl Window {
     /// The series that a selector matches.
     #[must_use]
     pub fn select(&self, selector: &Selector) -> Vec<SeriesView<'_>> {
-        let matching = self.columns.iter().filter(|column| selector.matches(column));
+        let matching = self.columns.iter().filter(|column| selector.matches_column(column));
         matching.map(|column| SeriesView { window: self, column }).collect()
     }
 
@@ -128,52 +100,31 @@ impl Window {
         usize::try_from(ticks.end - ticks.start).unwrap_or(usize::MAX)
     }
 
-    /// Lays series on a common axis: buckets of `step` aligned to the Unix epoch, or every tick when `step` is `None`.
+    /// Times of the ticks in a range, in milliseconds since 1970.
     #[must_use]
-    pub fn grid(
-        &self,
-        series: &[SeriesView<'_>],
-        range: TimeRange,
-        step: Option<Duration>,
-        aggs: &[Agg],
-    ) -> Grid {
-        let buckets = self.buckets(range, step);
-        let mut scratch = Scratch::default();
-        let lay = |(number, view): (usize, &SeriesView<'_>)| {
-            let mut values = vec![Vec::with_capacity(buckets.len()); aggs.len()];
-            for (_, ticks) in &buckets {
-                let aggregate = view.aggregate_ticks(ticks.clone(), &mut scratch);
-                let raw_last = view.column.values.newest(ticks.clone()).map(|(_, value)| value);
-                for (agg, column) in aggs.iter().zip(&mut values) {
-                    column.push(agg.of(aggregate.as_ref(), raw_last));
-                }
-            }
-            GridSeries { number, values }
-        };
-        let series = series.iter().enumerate().map(lay).collect();
-        Grid { times: buckets.into_iter().map(|(time, _)| time).collect(), series }
+    pub fn times_in(&self, range: TimeRange) -> Vec<i64> {
+        self.ticks_of(range).map(|tick| self.wall_of(tick).unix_ms()).collect()
     }
 
-    /// Time and ticks of each bucket. Buckets without a tick are there too: a gap is part of the answer.
-    fn buckets(&self, range: TimeRange, step: Option<Duration>) -> Vec<(WallTime, Range<u64>)> {
+    /// Puts the samples of a series in a range at the end of `times_ms` and `values`, sorted by time.
+    pub fn samples_of(
+        &self,
+        series: &SeriesInfo,
+        range: TimeRange,
+        times_ms: &mut Vec<i64>,
+        values: &mut Vec<f64>,
+    ) {
+        let column = self.index.get(&series.key()).and_then(|column| self.columns.get(*column));
+        let Some(column) = column else { return };
         let ticks = self.ticks_of(range);
-        let Some(step_ms) = step.map(|step| i64::try_from(step.as_millis()).unwrap_or(i64::MAX).max(1))
-        else {
-            return ticks.map(|tick| (self.wall_of(tick), tick..tick + 1)).collect();
+        let mut take = |tick, value| {
+            times_ms.push(self.wall_of(tick).unix_ms());
+            values.push(value);
         };
-        let mut buckets = Vec::new();
-        let mut start = range.from.unix_ms().div_euclid(step_ms) * step_ms;
-        let mut tick = ticks.start;
-        while start <= range.to.unix_ms() {
-            let mut stop = tick;
-            while stop < ticks.end && self.wall_of(stop).unix_ms() < start + step_ms {
-                stop += 1;
-            }
-            buckets.push((WallTime(start), tick..stop));
-            tick = stop;
-            start += step_ms;
+        match &column.values {
+            Values::Narrow(packed) => packed.each(ticks, |tick, value| take(tick, f64::from(value))),
+            Values::Wide(packed) => packed.each(ticks, take),
         }
-        buckets
     }
 
     /// The ticks in a range of time; times are sorted because the monotonic clock is.
@@ -229,8 +180,9 @@ impl<'a> SeriesView<'a> {
         let window = self.window;
         match &self.column.values {
             Values::Wide(packed) if self.column.series.is_cumulative() => {
-                let before = packed.newest(window.oldest()..ticks.start);
-                scratch.rates(before.map(|(tick, value)| (window.mono_ms(tick), value)), |rates| {
+                let newest = packed.newest(window.oldest()..ticks.start);
+                let before = newest.map(|(tick, value)| Before::sample(window.mono_ms(tick), value));
+                scratch.rates(before.unwrap_or_default(), |rates| {
                     packed.each(ticks, |tick, value| rates.add(window.mono_ms(tick), value));
                 })
             }

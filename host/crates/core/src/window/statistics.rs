@@ -1,6 +1,8 @@
 //! Count, average, minimum, maximum and 95th percentile of a run of numbers, exactly. Called by the window's
 //! queries; knows nothing of series or time.
 
+use crate::history::Before;
+
 /// Exact statistics of the samples in a range.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Aggregate {
@@ -34,14 +36,13 @@ impl Scratch {
         aggregate(&mut self.wide, feed)
     }
 
-    /// Statistics of the increases per second of a counter, whose samples `feed` adds in time order. `before` is time in milliseconds and
-    /// value of the sample before the first. Rates are made and sorted in one pass: most series are counters.
+    /// Statistics of the increases per second of a counter, whose samples `feed` adds in time order. Rates are made and sorted in one pass: most series are counters.
     pub(super) fn rates(
         &mut self,
-        before: Option<(i64, f64)>,
+        before: Before,
         feed: impl FnOnce(&mut Rates<'_, '_>),
     ) -> Option<Aggregate> {
-        aggregate(&mut self.wide, |samples| feed(&mut Rates { previous: before, samples }))
+        aggregate(&mut self.wide, |samples| feed(&mut Rates { before, samples }))
     }
 }
 
@@ -61,28 +62,17 @@ impl<N: Number> Samples<'_, N> {
 
 /// The samples of a counter, of which the rates are taken.
 pub(super) struct Rates<'a, 'b> {
-    previous: Option<(i64, f64)>,
+    before: Before,
     samples: &'a mut Samples<'b, f64>,
 }
 
 impl Rates<'_, '_> {
     #[inline]
     pub(super) fn add(&mut self, time_ms: i64, value: f64) {
-        if let Some(rate) = rate(&mut self.previous, time_ms, value) {
+        if let Some(rate) = self.before.rate(time_ms, value) {
             self.samples.add(rate);
         }
     }
-}
-
-/// The increase per second from the previous sample to this one, which becomes the previous one. A counter that fell was reset
-/// and has counted up from zero since. `None` for the first sample, and when no time has passed.
-#[inline]
-fn rate(previous: &mut Option<(i64, f64)>, time_ms: i64, value: f64) -> Option<f64> {
-    let (before_ms, before) = previous.replace((time_ms, value))?;
-    let increase = if value >= before { value - before } else { value };
-    #[expect(clippy::cast_precision_loss, reason = "a window is an hour")]
-    let ms = (time_ms - before_ms) as f64;
-    (ms > 0.0).then(|| increase * 1_000.0 / ms).filter(|rate| rate.is_finite())
 }
 
 /// A float whose order is that of an integer key: selecting among integers is what makes the percentile cheap.
@@ -142,13 +132,39 @@ fn finish<N: Number>(keys: &mut [N::Key], sum: f64) -> Option<Aggregate> {
     let min = N::from_key(*keys.iter().min()?).value();
     let max = N::from_key(*keys.iter().max()?).value();
     let count = keys.len();
-    let (_, p95, _) = keys.select_nth_unstable((count * 95).div_ceil(100) - 1);
-    let p95 = N::from_key(*p95).value();
+    let p95 = N::from_key(select_p95::nearest_rank(keys)?).value();
     #[expect(clippy::cast_precision_loss, reason = "a window holds a few thousand samples")]
     let avg = sum / count as f64;
     // Rounding may carry it past them, and a sum of huge numbers past all.
     let avg = if avg.is_nan() { min } else { avg.clamp(min, max) };
     Some(Aggregate { count, avg, min, max, p95 })
+}
+
+/// The 95th percentile of 64-bit floats as integer keys.
+pub(crate) mod select_p95 {
+    use super::Number;
+
+    /// The key of a number.
+    #[inline]
+    pub(crate) fn key(value: f64) -> u64 {
+        Number::key(value)
+    }
+
+    /// The number of a key.
+    pub(crate) fn value(key: u64) -> f64 {
+        <f64 as Number>::from_key(key)
+    }
+
+    /// The percentile by nearest rank; `None` without numbers.
+    pub(crate) fn of(keys: &mut [u64]) -> Option<f64> {
+        nearest_rank(keys).map(value)
+    }
+
+    /// The key at the rank; `None` without keys.
+    pub(super) fn nearest_rank<K: Ord + Copy>(keys: &mut [K]) -> Option<K> {
+        let rank = (keys.len() * 95).div_ceil(100).checked_sub(1)?;
+        Some(*keys.select_nth_unstable(rank).1)
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The window against a plain list of everything that was pushed.
 
 use super::*;
+use crate::history::{Axis, Cells};
 use crate::metric::{MetricDef, SampleBuffer};
 use crate::report::{CollectorInfo, CollectorStatus, Samples};
 use crate::units::{MonoTime, WallTime};
@@ -52,6 +53,11 @@ fn all() -> TimeRange {
     TimeRange { from: WallTime(0), to: WallTime(i64::MAX) }
 }
 
+struct Chart {
+    starts: Vec<i64>,
+    columns: Vec<Vec<Option<f64>>>,
+}
+
 struct Feed {
     window: Window,
     buffer: SampleBuffer,
@@ -76,6 +82,28 @@ impl Feed {
         self.window.select(&selector).first().copied()
     }
 
+    /// What a chart shows of the first series that matches: where its cells begin and a column for each aggregate.
+    fn chart(&self, metric: &str, labels: &[(&str, &str)], step: Option<u64>, aggs: &[Agg]) -> Chart {
+        let labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let selector = Selector { metrics: vec![metric.to_owned()], labels, ..Selector::default() };
+        let view = self.window.select(&selector)[0];
+        let info = SeriesInfo::new(view.group(), view.series());
+        assert!(selector.matches(&info));
+        let range = self.window.span().unwrap();
+        let axis = match step {
+            Some(step) => Axis::steps(range, Duration::from_secs(step)),
+            None => Axis::ticks(self.window.times_in(range), range),
+        };
+        let (mut times, mut values) = (Vec::new(), Vec::new());
+        self.window.samples_of(&info, range, &mut times, &mut values);
+        let mut cells = Cells::new(&axis, range, aggs);
+        cells.samples(&times, &values, info.is_cumulative());
+        let mut columns = Vec::new();
+        let some = |value: &f64| value.is_finite().then_some(*value);
+        cells.take(|laid| columns = laid.iter().map(|column| column.iter().map(some).collect()).collect());
+        Chart { starts: axis.starts().map(|time| time.0 - 1_000_000_000).collect(), columns }
+    }
+
     fn view(&self, metric: &str) -> SeriesView<'_> {
         self.find(metric).unwrap()
     }
@@ -87,10 +115,8 @@ fn an_unplugged_disk_leaves_a_gap_and_is_forgotten_after_a_window() {
     feed.push(at(2), &[("sda", 0.1, 1.0), ("sdb", 0.2, 1.0)]);
     (2..=3).for_each(|tick| feed.push(at(tick * 2), &[("sda", 0.1, 1.0)]));
     assert_eq!(feed.window.series_count(), 4);
-    let selector = Selector { labels: vec![("device".into(), "sdb".into())], ..Selector::default() };
-    let sdb = feed.window.select(&selector);
-    let grid = feed.window.grid(&sdb, all(), None, &[Agg::Last]);
-    assert_eq!(grid.series[0].values[0], [Some(f64::from(0.2f32)), None, None]);
+    let chart = feed.chart("host_disk_busy_ratio", &[("device", "sdb")], None, &[Agg::Last]);
+    assert_eq!(chart.columns[0], [Some(f64::from(0.2f32)), None, None]);
     (4..=8).for_each(|tick| feed.push(at(tick * 2), &[("sda", 0.1, 1.0)]));
     assert_eq!(feed.window.series_count(), 2);
     assert_eq!(feed.view("host_disk_busy_ratio").aggregate(all(), &mut Scratch::default()).unwrap().count, 4);
@@ -105,10 +131,9 @@ fn a_counter_has_rates_and_survives_a_reset() {
     let aggregate =
         feed.view("host_disk_read_bytes_total").aggregate(all(), &mut Scratch::default()).unwrap();
     assert_eq!((aggregate.min, aggregate.max, aggregate.count), (25.0, 100.0, 2));
-    let view = [feed.view("host_disk_read_bytes_total")];
-    let grid = feed.window.grid(&view, all(), None, &[Agg::Avg, Agg::Last]);
-    assert_eq!(grid.series[0].values[0], [None, Some(100.0), Some(25.0)]);
-    assert_eq!(grid.series[0].values[1], [Some(100.0), Some(300.0), Some(50.0)]);
+    let chart = feed.chart("host_disk_read_bytes_total", &[], None, &[Agg::Avg, Agg::Last]);
+    assert_eq!(chart.columns[0], [None, Some(100.0), Some(25.0)]);
+    assert_eq!(chart.columns[1], [Some(100.0), Some(300.0), Some(50.0)]);
 }
 
 #[test]
@@ -129,13 +154,10 @@ fn buckets_are_aligned_and_empty_ones_are_kept() {
     for second in [0, 2, 4, 30] {
         feed.push(at(second), &[("sda", second as f64, 0.0)]);
     }
-    let span = feed.window.span().unwrap();
-    let view = [feed.view("host_disk_busy_ratio")];
-    let grid = feed.window.grid(&view, span, Some(Duration::from_secs(10)), &[Agg::Avg, Agg::Max]);
-    let starts: Vec<i64> = grid.times.iter().map(|time| time.0 - 1_000_000_000).collect();
-    assert_eq!(starts, [0, 10_000, 20_000, 30_000]);
-    assert_eq!(grid.series[0].values[0], [Some(2.0), None, None, Some(30.0)]);
-    assert_eq!(grid.series[0].values[1], [Some(4.0), None, None, Some(30.0)]);
+    let chart = feed.chart("host_disk_busy_ratio", &[], Some(10), &[Agg::Avg, Agg::Max]);
+    assert_eq!(chart.starts, [0, 10_000, 20_000, 30_000]);
+    assert_eq!(chart.columns[0], [Some(2.0), None, None, Some(30.0)]);
+    assert_eq!(chart.columns[1], [Some(4.0), None, None, Some(30.0)]);
 }
 
 proptest! {
@@ -231,8 +253,6 @@ fn what_is_not_finite_is_no_sample() {
     for view in feed.window.select(&Selector::default()) {
         let _ = view.aggregate(all(), &mut scratch);
     }
-    assert_eq!(
-        feed.window.grid(&feed.window.select(&Selector::default()), all(), None, &Agg::ALL).times.len(),
-        4
-    );
+    let chart = feed.chart("host_disk_read_bytes_total", &[], None, &Agg::ALL);
+    assert_eq!(chart.columns[4], [None, Some(f64::MAX), None, Some(f64::MAX)]);
 }
