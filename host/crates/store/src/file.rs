@@ -1,17 +1,21 @@
 //! One SQLite file that is opened anew after whatever leaves doubt about it. What is in it is its users' business.
 
-use crate::open::{self, Schema};
+use crate::open::{self, Durability, Schema};
 use crate::{Quarantine, StoreError, is_corrupt, leaves_doubt, unavailable};
 use rusqlite::Connection;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 /// An open file.
 pub(crate) struct File {
     path: PathBuf,
     schema: Schema,
+    durability: Durability,
     state: Mutex<State>,
+    /// How often it was opened.
+    opened: AtomicU64,
 }
 
 struct State {
@@ -29,11 +33,24 @@ impl fmt::Debug for File {
 }
 
 impl File {
-    pub(crate) fn open(path: &Path, schema: Schema) -> Result<Self, StoreError> {
-        let opened = open::open(path, schema, None)?;
+    pub(crate) fn open(path: &Path, schema: Schema, durability: Durability) -> Result<Self, StoreError> {
+        let opened = open::open(path, schema, durability, None)?;
         let state =
             State { connection: Some(opened.connection), quarantine: opened.quarantine, corrupt: None };
-        Ok(Self { path: path.to_owned(), schema, state: Mutex::new(state) })
+        let path = path.to_owned();
+        Ok(Self { path, schema, durability, state: Mutex::new(state), opened: AtomicU64::new(1) })
+    }
+
+    /// How often it was opened so far: another number than before means that it may be another file.
+    pub(crate) fn opened(&self) -> u64 {
+        self.opened.load(Ordering::Acquire)
+    }
+
+    /// Takes the file for corrupt, for this reason: the next call puts it aside.
+    pub(crate) fn condemn(&self, reason: String) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.connection = None;
+        state.corrupt = Some(reason);
     }
 
     pub(crate) fn quarantine(&self) -> Option<Quarantine> {
@@ -53,7 +70,8 @@ impl File {
         let mut connection = match state.connection.take() {
             Some(connection) => connection,
             None => {
-                let opened = open::open(&self.path, self.schema, state.corrupt.clone())?;
+                let opened = open::open(&self.path, self.schema, self.durability, state.corrupt.clone())?;
+                self.opened.fetch_add(1, Ordering::AcqRel);
                 state.corrupt = None;
                 state.quarantine = opened.quarantine.or(state.quarantine.take());
                 opened.connection

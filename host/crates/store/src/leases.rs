@@ -4,7 +4,7 @@
 //! whoever reads the log does so beside it.
 
 use crate::file::{Failure, File};
-use crate::open::Schema;
+use crate::open::{Durability, Schema};
 use crate::{Quarantine, StoreError, limits, unavailable};
 use lowtide_core::lease::{Job, Lease, LeaseId, Meta, Override, Record, Token, Window};
 use lowtide_core::limits::LEASE_RUNS_KEPT;
@@ -59,7 +59,7 @@ impl LeaseStore {
     /// # Errors
     /// When the file cannot be opened or written, or belongs to a newer version.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        Ok(Self { file: File::open(path, SCHEMA)?, reader: Mutex::new(None) })
+        Ok(Self { file: File::open(path, SCHEMA, Durability::EachCommit)?, reader: Mutex::new(None) })
     }
 
     /// The corrupt file that was last put aside since the start, if there was one.

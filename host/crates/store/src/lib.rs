@@ -5,6 +5,7 @@
 //! it reports. Every call blocks.
 
 mod file;
+pub mod history;
 mod kv;
 mod leases;
 pub mod limits;
@@ -14,6 +15,7 @@ mod token_mark;
 use file::{Failure, File};
 pub use kv::KvQuota;
 pub use leases::{Batch, LeaseStore, Stored};
+use open::Durability;
 use rusqlite::ErrorCode;
 use std::path::{Path, PathBuf};
 pub use token_mark::{TokenMark, TokenStart};
@@ -67,7 +69,7 @@ impl Store {
     /// # Errors
     /// When the file cannot be opened or written, or belongs to a newer version.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        Ok(Self { file: File::open(path, kv::SCHEMA)? })
+        Ok(Self { file: File::open(path, kv::SCHEMA, Durability::EachCommit)? })
     }
 
     /// The corrupt file that was last put aside since the start, if there was one: what it held is gone until someone repairs it.

@@ -14,6 +14,15 @@ use std::path::{Path, PathBuf};
 /// A schema, step by step: the file is at `PRAGMA user_version` n when the first n were run. A released step never changes.
 pub(crate) type Schema = &'static [&'static str];
 
+/// When what was committed survives a power cut. It survives the end of the daemon always.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Durability {
+    /// When the commit returns.
+    EachCommit,
+    /// When a checkpoint has returned, which the user of the file asks for.
+    AtCheckpoints,
+}
+
 pub(crate) struct Opened {
     pub(crate) connection: Connection,
     pub(crate) quarantine: Option<Quarantine>,
@@ -26,10 +35,15 @@ enum Trouble {
 }
 
 /// Opens the file; with `corrupt`, what was found wrong with it already, it is put aside unseen.
-pub(crate) fn open(path: &Path, schema: Schema, corrupt: Option<String>) -> Result<Opened, StoreError> {
+pub(crate) fn open(
+    path: &Path,
+    schema: Schema,
+    durability: Durability,
+    corrupt: Option<String>,
+) -> Result<Opened, StoreError> {
     let first = match corrupt {
         Some(reason) => Err(Trouble::Corrupt(reason)),
-        None => try_open(path, schema),
+        None => try_open(path, schema, durability),
     };
     let reason = match first {
         Ok(connection) => return Ok(Opened { connection, quarantine: None }),
@@ -41,7 +55,7 @@ pub(crate) fn open(path: &Path, schema: Schema, corrupt: Option<String>) -> Resu
             format!("{} is corrupt ({reason}) and cannot be renamed: {error}: move it away", path.display());
         StoreError::Unavailable(text)
     })?;
-    match try_open(path, schema) {
+    match try_open(path, schema, durability) {
         Ok(connection) => Ok(Opened { connection, quarantine: Some(Quarantine { moved_to, reason }) }),
         Err(Trouble::Other(error)) => Err(error),
         Err(Trouble::Corrupt(reason)) => {
@@ -52,7 +66,7 @@ pub(crate) fn open(path: &Path, schema: Schema, corrupt: Option<String>) -> Resu
     }
 }
 
-fn try_open(path: &Path, schema: Schema) -> Result<Connection, Trouble> {
+fn try_open(path: &Path, schema: Schema, durability: Durability) -> Result<Connection, Trouble> {
     let sqlite = |error| trouble(path, &error);
     prepare_file(path).map_err(|error| {
         let advice = "check that its folder is there and that the daemon may write to it";
@@ -64,7 +78,7 @@ fn try_open(path: &Path, schema: Schema) -> Result<Connection, Trouble> {
     })?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags).map_err(sqlite)?;
-    configure(&connection).map_err(sqlite)?;
+    configure(&connection, durability).map_err(sqlite)?;
     // It could be opened for writing: then only its own header can forbid it.
     if connection.is_readonly("main").map_err(sqlite)? {
         return Err(Trouble::Corrupt("its header forbids writing".to_owned()));
@@ -94,14 +108,18 @@ fn prepare_file(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn configure(connection: &Connection) -> Result<(), rusqlite::Error> {
+fn configure(connection: &Connection, durability: Durability) -> Result<(), rusqlite::Error> {
     connection.busy_timeout(limits::BUSY_WAIT)?;
     // A file that was tampered with can run nothing through its schema, and nothing can write to it behind SQLite's back.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
     // What another file system answers instead of "wal" is as safe, only slower.
     connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
-    connection.pragma_update(None, "synchronous", "FULL")?;
+    let synchronous = match durability {
+        Durability::EachCommit => "FULL",
+        Durability::AtCheckpoints => "NORMAL",
+    };
+    connection.pragma_update(None, "synchronous", synchronous)?;
     connection.pragma_update(None, "cell_size_check", true)?;
     connection.pragma_update(None, "cache_size", -limits::PAGE_CACHE_KIB)?;
     connection.query_row(&format!("PRAGMA journal_size_limit = {}", limits::LOG_BYTES_KEPT), [], |_| Ok(()))

@@ -256,7 +256,8 @@ impl Open {
         }
         let avg = self.sum / self.count as f64;
         // Rounding may carry it past them, and a sum of huge numbers past all.
-        let avg = if avg.is_nan() { min } else { avg.clamp(min, max) };
+        // Not clamp: a roll-up may have rounded the one up and the other not.
+        let avg = if avg.is_nan() { min } else { avg.max(min).min(max) };
         let p95 = if !self.percentile {
             f64::NAN
         } else if self.bins.is_empty() {
@@ -264,7 +265,7 @@ impl Open {
         } else {
             let exact = self.values.iter().map(|key| Bin { key: key_of(select_p95::value(*key)), count: 1 });
             self.bins.extend(exact);
-            sketch::p95(&mut self.bins).unwrap_or(f64::NAN).clamp(min, max)
+            sketch::p95(&mut self.bins).map_or(f64::NAN, |near| near.max(min).min(max))
         };
         Results { avg, min, max, p95, last }
     }

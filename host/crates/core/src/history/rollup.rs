@@ -98,3 +98,46 @@ impl Rollup {
         self.buckets.push(Bucket { start_ms, count, sum, min, max, last, bins: first_bin..self.bins.len() });
     }
 }
+
+impl Bucket {
+    /// Adds the rest of the bucket: samples after those that are in it, with their own sketch. Only the newest bucket of a roll-up, whose
+    /// bins come last among `all`.
+    pub fn merge(&mut self, rest: &Self, rest_bins: &[Bin], all: &mut Vec<Bin>) {
+        self.last = rest.last;
+        if rest.count == 0 {
+            return;
+        }
+        let (mine, theirs) = (self.single(), rest.single());
+        let (count, was_empty) = (self.count + rest.count, self.count == 0);
+        let mut bins: Vec<Bin> = all.drain(self.bins.start.min(all.len())..).collect();
+        if !was_empty && bins.is_empty() {
+            bins.push(mine);
+        }
+        if rest_bins.is_empty() {
+            bins.push(theirs);
+        } else {
+            bins.extend_from_slice(rest_bins);
+        }
+        self.count = count;
+        self.sum += rest.sum;
+        self.min = rest.min.min(self.min);
+        self.max = rest.max.max(self.max);
+        let first = all.len();
+        if self.min < self.max {
+            bins.sort_unstable();
+            for bin in bins {
+                let newest = if all.len() > first { all.last_mut() } else { None };
+                match newest {
+                    Some(newest) if newest.key == bin.key => newest.count += bin.count,
+                    _ => all.push(bin),
+                }
+            }
+        }
+        self.bins = first..all.len();
+    }
+
+    /// The one bin of a bucket whose numbers are all the same.
+    fn single(&self) -> Bin {
+        Bin { key: key_of(self.min), count: self.count }
+    }
+}

@@ -36,7 +36,7 @@ fn nobody_else_reads_the_files() {
 #[test]
 fn commits_reach_the_disk() {
     let (_folder, path) = folder();
-    let connection = open(&path, crate::kv::SCHEMA, None).unwrap().connection;
+    let connection = open(&path, crate::kv::SCHEMA, Durability::EachCommit, None).unwrap().connection;
     let pragma = |name: &str| {
         connection.pragma_query_value(None, name, |row| row.get::<_, rusqlite::types::Value>(0)).unwrap()
     };
