@@ -37,6 +37,8 @@ struct Stored {
 #[derive(Clone, Debug)]
 struct Figures {
     stored: Stored,
+    /// The same from blocks of its own format, where it has such a way.
+    copied: Option<Stored>,
     answers: Vec<(Ask, Timed)>,
 }
 
@@ -73,7 +75,8 @@ fn victoria(data: &Data) -> Result<Figures> {
     for ask in Ask::ALL {
         answers.extend(victoria.ask(ask, data)?.map(|timed| (ask, timed)));
     }
-    Ok(Figures { stored, answers })
+    let copied = Victoria::start()?.store_copy_of(&victoria)?;
+    Ok(Figures { stored, copied: Some(copied), answers })
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
@@ -81,14 +84,18 @@ fn tell(report: &mut Report, name: &str, data: &Data, figures: &Figures) {
     let (samples, stored) = (data.samples() as f64, figures.stored);
     report.row(
         Row::new(format!("{name}: bytes a sample"), stored.bytes as f64 / samples, "B")
-            .note(format!("{:.1} MB for {samples} samples", stored.bytes as f64 / 1e6)),
+            .note(format!("{samples} samples")),
     );
     let rate = |time: Duration| samples / time.as_secs_f64() / 1e6;
-    report.row(
-        Row::new(format!("{name}: written a second of cpu"), rate(stored.cpu), "M/s")
-            .note(format!("{:.2} M/s with what it puts off", rate(stored.cpu_whole)))
-            .note(format!("{:.2} M/s by the clock", rate(stored.wall))),
-    );
+    let ways = [("written", Some(stored)), ("copied", figures.copied)];
+    for (way, stored) in ways.into_iter().filter_map(|(way, stored)| Some((way, stored?))) {
+        report.row(
+            Row::new(format!("{name}: {way} a second of cpu"), rate(stored.cpu), "M/s")
+                .note(format!("{:.2} M/s with what it puts off", rate(stored.cpu_whole)))
+                .note(format!("{:.2} M/s by the clock", rate(stored.wall)))
+                .note(format!("{:.1} MB", stored.bytes as f64 / 1e6)),
+        );
+    }
     for (ask, timed) in &figures.answers {
         report.row(
             Row::new(format!("{name}: {}", ask.name()), timed.median_s * 1e3, "ms")
