@@ -4,6 +4,7 @@ mod addons;
 mod aggregates;
 mod every_tick;
 mod floor;
+mod history;
 mod http;
 mod idle;
 mod leases;
@@ -35,7 +36,7 @@ struct Benchmark {
 }
 
 /// All of them, in the order in which they run.
-const ALL: [Benchmark; 8] = [
+const ALL: [Benchmark; 9] = [
     Benchmark {
         name: "tick",
         about: "the six collectors of a tick against only reading their files, and against sysinfo",
@@ -76,6 +77,11 @@ const ALL: [Benchmark; 8] = [
         about: "durable grants and heartbeats over HTTP, and with 100 000 held and as many waiting; with --peers beside etcd and redis",
         run: leases::run,
     },
+    Benchmark {
+        name: "history",
+        about: "seven days of 100 series: bytes a sample, writing, and what is asked of them; with --peers beside VictoriaMetrics",
+        run: history::run,
+    },
 ];
 
 pub(crate) fn main() -> Result<()> {
@@ -115,7 +121,8 @@ fn help() {
         println!("  {:12}{}", benchmark.name, benchmark.about);
     }
     println!(
-        "\n  --json      one JSON object a row\n  --peers     idle, leases: fetch and run other programs to compare with"
+        "\n  --json      one JSON object a row\n  --peers     idle, leases, history: fetch and run other programs to compare with"
     );
     println!("  LOWTIDE_BENCH_BIN   the daemon to measure, instead of the release build");
+    println!("  LOWTIDE_BENCH_TICKS history: so many ticks of 5 s instead of seven days");
 }

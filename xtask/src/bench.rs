@@ -17,8 +17,12 @@ pub(crate) fn run(project: &Project, names: &[String]) -> Result<()> {
         let tools = guests::toolchain(project)?;
         command.env("LOWTIDE_BENCH_ADDONS", addons::benchmarks(project, &tools, &daemon)?);
     }
-    if names.iter().any(|name| name == "leases") && names.iter().any(|name| name == "--peers") {
+    let given = |word: &str| names.iter().any(|name| name == word);
+    if given("leases") && given("--peers") {
         command.env("LOWTIDE_BENCH_PEERS", tools::lease_peers(project)?);
+    }
+    if given("history") && given("--peers") {
+        command.env("LOWTIDE_BENCH_HISTORY_PEERS", tools::history_peers(project)?);
     }
     project::become_command(command.args(names))
 }

@@ -45,12 +45,23 @@ pub(crate) fn from_prometheus(project: &Project, program: &str) -> Result<PathBu
 
 /// The stores that leases are compared with, from Debian's packages: the folder that holds `usr`, with the libraries that they need.
 pub(crate) fn lease_peers(project: &Project) -> Result<PathBuf> {
-    let place = folder(project)?.join("lease-peers");
-    if !place.join("usr/bin/etcd").is_file() {
+    // redis-server is a link to a program of redis-tools.
+    unpacked(project, "lease-peers", "etcd", &["etcd-server", "redis-server", "redis-tools"])
+}
+
+/// The store that history is compared with, from Debian's package: the folder that holds `usr`, with the libraries that it needs.
+pub(crate) fn history_peers(project: &Project) -> Result<PathBuf> {
+    unpacked(project, "history-peers", "victoria-metrics", &["victoria-metrics"])
+}
+
+/// A folder of packages, unpacked once, with the libraries that they need: it holds `usr`, with this program among others.
+fn unpacked(project: &Project, name: &str, program: &str, packages: &[&str]) -> Result<PathBuf> {
+    let place = folder(project)?.join(name);
+    if !place.join("usr/bin").join(program).is_file() {
+        // A half-unpacked folder must not look like a whole one: unpack beside it and rename.
         let part = place.with_extension("part");
         clear(&part)?;
-        // redis-server is a link to a program of redis-tools.
-        debian::unpack(&["etcd-server", "redis-server", "redis-tools"], true, &part)?;
+        debian::unpack(packages, true, &part)?;
         clear(&place)?;
         std::fs::rename(part.join("unpacked"), &place)?;
         clear(&part)?;

@@ -1,11 +1,11 @@
 //! Other programs that measure a host, fetched from Debian and run beside the daemon: what `idle --peers` compares with. One that
-//! cannot be fetched or started is left out with a word.
+//! cannot be fetched or started is left out with a word. Also where the peers of other benchmarks are found.
 
 use super::measure::micros;
 use super::report::{Report, Row};
 use super::server::Server;
 use anyhow::{Context as _, Result, bail};
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -38,13 +38,33 @@ pub(crate) fn scrapes(report: &mut Report, peers: &[(&'static str, Server)]) -> 
 }
 
 fn node_exporter() -> Result<Server> {
-    // Free a moment ago: another program could take it, and then this one says so and is left out.
-    let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+    let address = free_address()?;
     let mut command = Command::new(program(PACKAGE)?);
     command.arg(format!("--web.listen-address={address}"));
     let server = Server::told(command, address)?;
     server.wait_until_ready("/")?;
     Ok(server)
+}
+
+/// A program of packages that `cargo xtask bench` has unpacked in the folder that a variable names, with their libraries.
+pub(crate) fn unpacked(variable: &str, name: &str) -> Result<Command> {
+    let place = std::env::var_os(variable).with_context(|| {
+        format!("{variable} names no folder: run it by `cargo xtask bench`, with its name and --peers")
+    })?;
+    let place = PathBuf::from(place);
+    let file = place.join("usr/bin").join(name);
+    if !file.exists() {
+        bail!("{} is not there", file.display());
+    }
+    let mut command = Command::new(file);
+    let libraries = place.join("usr/lib").join(format!("{}-linux-gnu", std::env::consts::ARCH));
+    command.env("LD_LIBRARY_PATH", format!("{}:{}", libraries.display(), place.join("lib").display()));
+    Ok(command)
+}
+
+/// Free a moment ago: another program could take it, and then the one that wanted it says so and is left out.
+pub(crate) fn free_address() -> Result<SocketAddr> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
 }
 
 /// The program, from Debian's package unpacked below the target folder: nothing is installed, no service starts.

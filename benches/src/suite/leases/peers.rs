@@ -3,14 +3,17 @@
 
 use super::clients::{Clients, Framing, Tally, http};
 use crate::suite::measure::pause;
+use crate::suite::peers::{free_address, unpacked};
 use crate::suite::report::{Report, Row};
 use crate::suite::server::{Server, folder_on_disk};
-use anyhow::{Context as _, Result, bail};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use anyhow::{Result, bail};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
 use std::time::Duration;
 use tempfile::TempDir;
+
+/// Names the folder that holds them.
+const PLACE: &str = "LOWTIDE_BENCH_PEERS";
 
 /// Those that could be started.
 #[derive(Default)]
@@ -39,26 +42,6 @@ pub(crate) fn start(report: &mut Report) -> Peers {
     Peers { etcd, redis }
 }
 
-/// A program of the unpacked packages, with their libraries.
-fn program(name: &str) -> Result<Command> {
-    let place =
-        std::env::var_os("LOWTIDE_BENCH_PEERS").context("run it by `cargo xtask bench leases --peers`")?;
-    let place = PathBuf::from(place);
-    let file = place.join("usr/bin").join(name);
-    if !file.exists() {
-        bail!("{} is not there", file.display());
-    }
-    let mut command = Command::new(file);
-    let libraries = place.join("usr/lib").join(format!("{}-linux-gnu", std::env::consts::ARCH));
-    command.env("LD_LIBRARY_PATH", format!("{}:{}", libraries.display(), place.join("lib").display()));
-    Ok(command)
-}
-
-/// Free a moment ago: another program could take it, and then this one says so and is left out.
-fn free_address() -> Result<SocketAddr> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
-}
-
 fn wait_until_listening(address: SocketAddr) -> Result<()> {
     for _ in 0..200 {
         if TcpStream::connect(address).is_ok() {
@@ -73,7 +56,7 @@ impl Etcd {
     fn start() -> Result<Self> {
         let folder = folder_on_disk()?;
         let (client, peer) = (free_address()?, free_address()?);
-        let mut command = program("etcd")?;
+        let mut command = unpacked(PLACE, "etcd")?;
         let url = |address: SocketAddr| format!("http://{address}");
         command.arg("--data-dir").arg(folder.path()).args(["--name", "bench", "--log-level", "error"]);
         command.args(["--listen-client-urls", &url(client), "--advertise-client-urls", &url(client)]);
@@ -119,7 +102,7 @@ impl Redis {
     fn start() -> Result<Self> {
         let folder = folder_on_disk()?;
         let address = free_address()?;
-        let mut command = program("redis-server")?;
+        let mut command = unpacked(PLACE, "redis-server")?;
         command.args(["--bind", "127.0.0.1", "--port", &address.port().to_string(), "--save", ""]);
         command.args(["--appendonly", "yes", "--appendfsync", "always", "--dir"]).arg::<&Path>(folder.path());
         let server = Server::told(command, address)?;
