@@ -1,8 +1,10 @@
 //! The daemon's series about itself, made by the tick in the same form as any collector's: the verdict, the health of the
-//! collectors, the tick's own timing, and the scheduler. So they are in the window, in history and in the exposition like the rest.
+//! collectors, the tick's own timing, the scheduler, and history. So they are in the window, in history and in the exposition like the rest.
 
+mod history;
 mod leases;
 
+use crate::history::HistoryFacts;
 use crate::leases::LeaseFacts;
 use lowtide_core::metric::{MetricDef, SampleBuffer, Text};
 use lowtide_core::quiet::{InputStatus, Level, QuietAssessment};
@@ -116,6 +118,8 @@ pub struct TickFacts {
     pub missed: u64,
     /// Leases, as of the tick before; `None` when the daemon runs without them.
     pub leases: Option<LeaseFacts>,
+    /// History, as of the tick before; `None` when the daemon runs without it.
+    pub history: Option<HistoryFacts>,
 }
 
 /// The buffers of the derived reports.
@@ -125,13 +129,15 @@ pub(crate) struct Derived {
     collectors: (Arc<CollectorInfo>, SampleBuffer),
     tick: (Arc<CollectorInfo>, SampleBuffer),
     leases: (Arc<CollectorInfo>, SampleBuffer),
+    history: (Arc<CollectorInfo>, SampleBuffer),
     since: Option<WallTime>,
 }
 
 impl Derived {
     pub(crate) fn new() -> Self {
-        let [quiet, collectors, tick, leases] = infos().map(|info| (Arc::new(info), SampleBuffer::new()));
-        Self { quiet, collectors, tick, leases, since: None }
+        let [quiet, collectors, tick, leases, history] =
+            infos().map(|info| (Arc::new(info), SampleBuffer::new()));
+        Self { quiet, collectors, tick, leases, history, since: None }
     }
 
     /// The reports of one tick, from the window as it was before it.
@@ -150,9 +156,14 @@ impl Derived {
             leases::write(&mut self.leases.1, &facts);
             &mut self.leases
         });
+        let history = facts.history.map(|facts| {
+            history::write(&mut self.history.1, &facts);
+            &mut self.history
+        });
         [&mut self.quiet, &mut self.collectors, &mut self.tick]
             .into_iter()
             .chain(leases)
+            .chain(history)
             .map(|(info, buffer)| report(Arc::clone(info), buffer, snapshot, since))
             .collect()
     }
@@ -241,9 +252,9 @@ fn report(
     }
 }
 
-/// Who the derived reports are, for documents: `quiet`, `collectors`, `tick` and `leases`.
+/// Who the derived reports are, for documents: `quiet`, `collectors`, `tick`, `leases` and `history`.
 #[must_use]
-pub fn infos() -> [CollectorInfo; 4] {
+pub fn infos() -> [CollectorInfo; 5] {
     let info = |name: &'static str, prefix: &'static str, help: &'static str, metrics: &[&MetricDef]| {
         CollectorInfo {
             name: name.into(),
@@ -269,6 +280,7 @@ pub fn infos() -> [CollectorInfo; 4] {
             &[&LATENESS, &TICK_DURATION, &MISSED, &WINDOW_SERIES, &WINDOW_DROPPED],
         ),
         info("leases", "lease_", "The scheduler, as of the tick before.", &leases::METRICS),
+        info("history", "history_", "History on disk, as of the tick before.", &history::METRICS),
     ]
 }
 

@@ -2,8 +2,9 @@
 
 use crate::addons::{LazyStore, event};
 use crate::events::{EventKind, EventLog};
+use crate::history::{Asked, History, HistoryError, HistorySettings, Laying};
 use crate::leases::{LeaseSettings, Leases};
-use crate::metronome::{self, Command};
+use crate::metronome::{self, Command, Parts};
 use crate::tick::Ticker;
 use lowtide_addons::caps::leases::Scheduler;
 use lowtide_addons::{AddonHost, HostConfig, Outside};
@@ -35,6 +36,8 @@ pub struct Settings {
     pub leases: Option<LeaseSettings>,
     /// Addons; `None` runs without them.
     pub addons: Option<AddonSettings>,
+    /// History on disk; `None` keeps the last hour alone.
+    pub history: Option<HistorySettings>,
 }
 
 /// What addons run with.
@@ -93,6 +96,7 @@ pub struct App {
     commands: SyncSender<Command>,
     leases: Option<Leases>,
     addons: Option<AddonHost>,
+    history: Option<History>,
     // Joined once, by whoever stops the daemon.
     ticking: Arc<Mutex<Option<JoinHandle<()>>>>,
 }
@@ -122,9 +126,14 @@ impl App {
             .map(|addons| start_addons(addons, state.clone(), Arc::clone(&events), leases.clone()))
             .transpose()
             .map_err(StartError::Addons)?;
-        let (commands, inbox) = std::sync::mpsc::sync_channel(COMMANDS_MAX);
-        let ticking = metronome::start(ticker, runner, leases.clone(), addons.clone(), inbox, hooks)
+        let history = settings
+            .history
+            .map(|history| History::start(history, Arc::clone(&events)))
+            .transpose()
             .map_err(StartError::Thread)?;
+        let (commands, inbox) = std::sync::mpsc::sync_channel(COMMANDS_MAX);
+        let parts = Parts { leases: leases.clone(), addons: addons.clone(), history: history.clone() };
+        let ticking = metronome::start(ticker, runner, parts, inbox, hooks).map_err(StartError::Thread)?;
         let about = About {
             version: env!("CARGO_PKG_VERSION"),
             started,
@@ -132,7 +141,8 @@ impl App {
             tick,
         };
         let ticking = Arc::new(Mutex::new(Some(ticking)));
-        Ok(Self { about: Arc::new(about), meter, window, events, state, commands, leases, addons, ticking })
+        let about = Arc::new(about);
+        Ok(Self { about, meter, window, events, state, commands, leases, addons, history, ticking })
     }
 
     /// What is fixed while the daemon runs.
@@ -162,6 +172,20 @@ impl App {
     /// Reads the window of the last hour. The tick waits while `read` runs: it must be short and must not block.
     pub fn with_window<T>(&self, read: impl FnOnce(&Window) -> T) -> T {
         read(&self.window.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Finds the series that answer a question about the past. Blocks, if it is about more than the last hour.
+    ///
+    /// # Errors
+    /// When the file of history is needed and cannot be read.
+    pub fn ask<'a>(&'a self, asked: &'a Asked) -> Result<Laying<'a>, HistoryError> {
+        Laying::new(&self.window, self.history.as_ref(), asked)
+    }
+
+    /// History on disk; `None` when the daemon keeps the last hour alone.
+    #[must_use]
+    pub fn history(&self) -> Option<&History> {
+        self.history.as_ref()
     }
 
     /// The leases; `None` when the daemon runs without them.
@@ -210,9 +234,13 @@ impl App {
         {
             tracing::error!("the tick loop panicked");
         }
-        // Last: addons give their leases back while they end.
+        // After them: addons give their leases back while they end.
         if let Some(leases) = &self.leases {
             leases.stop();
+        }
+        // Last: it keeps what happened meanwhile.
+        if let Some(history) = &self.history {
+            history.stop();
         }
     }
 }

@@ -7,6 +7,7 @@ mod addons;
 mod derived;
 mod events;
 mod handle;
+mod history;
 mod leases;
 mod local_time;
 mod metronome;
@@ -15,5 +16,8 @@ mod tick;
 pub use derived::{TickFacts, infos as derived_infos};
 pub use events::{Event, EventKind, EventLog, Since};
 pub use handle::{About, AddonSettings, App, Hooks, Settings, StartError};
+pub use history::{
+    Asked, History, HistoryError, HistoryFacts, HistoryHealth, HistorySettings, Laying, LowWear, QuietNow,
+};
 pub use leases::{LeaseError, LeaseFacts, LeaseSettings, Leases};
 pub use tick::Ticker;

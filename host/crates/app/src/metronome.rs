@@ -3,6 +3,7 @@
 
 use crate::derived::TickFacts;
 use crate::handle::Hooks;
+use crate::history::History;
 use crate::leases::Leases;
 use crate::local_time::week_minute;
 use crate::tick::Ticker;
@@ -25,37 +26,39 @@ pub(crate) enum Command {
     Stop,
 }
 
+/// What each tick is handed to besides the collectors; what is absent is not there.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub(crate) leases: Option<Leases>,
+    pub(crate) addons: Option<AddonHost>,
+    pub(crate) history: Option<History>,
+}
+
 /// Stack of the loop: it runs shallow code on small values.
 const STACK_BYTES: usize = 512 << 10;
 
 pub(crate) fn start(
     ticker: Ticker,
     runner: Runner,
-    leases: Option<Leases>,
-    addons: Option<AddonHost>,
+    parts: Parts,
     inbox: Receiver<Command>,
     hooks: Hooks,
 ) -> io::Result<JoinHandle<()>> {
     let builder = std::thread::Builder::new().name("lt-tick".into()).stack_size(STACK_BYTES);
-    builder.spawn(move || run(ticker, runner, leases.as_ref(), addons.as_ref(), &inbox, hooks))
+    builder.spawn(move || run(ticker, runner, &parts, &inbox, hooks))
 }
 
-fn run(
-    mut ticker: Ticker,
-    mut runner: Runner,
-    leases: Option<&Leases>,
-    addons: Option<&AddonHost>,
-    inbox: &Receiver<Command>,
-    mut hooks: Hooks,
-) {
+fn run(mut ticker: Ticker, mut runner: Runner, parts: &Parts, inbox: &Receiver<Command>, mut hooks: Hooks) {
     let interval = ticker.interval();
     let mut due = clock::mono();
-    let mut facts = TickFacts { leases: leases.map(Leases::facts), ..TickFacts::default() };
+    let Parts { leases, addons, history } = parts;
+    let mut facts = TickFacts { leases: leases.as_ref().map(Leases::facts), ..TickFacts::default() };
     loop {
         let now = clock::now();
         facts.lateness = now.mono.since(due);
-        let state = ticker.collect_and_tick(&mut runner, addons, now, facts);
-        facts.leases = leases.map(|leases| leases.tick(&state, week_minute(now.wall)));
+        let state = ticker.collect_and_tick(&mut runner, addons.as_ref(), now, facts);
+        facts.leases = leases.as_ref().map(|leases| leases.tick(&state, week_minute(now.wall)));
+        facts.history = history.as_ref().map(|history| history.tick(&state));
         (hooks.after_tick)(&state);
         facts.previous_duration = clock::mono().since(now.mono);
         let (next, missed) = next_beat(due, clock::mono(), interval);

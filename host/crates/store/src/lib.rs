@@ -15,6 +15,7 @@ mod token_mark;
 use file::{Failure, File};
 pub use kv::KvQuota;
 pub use leases::{Batch, LeaseStore, Stored};
+pub use limits::CHECKED_BYTES_MAX;
 use open::Durability;
 use rusqlite::ErrorCode;
 use std::path::{Path, PathBuf};

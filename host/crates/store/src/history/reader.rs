@@ -11,6 +11,7 @@ use crate::file::Failure;
 use crate::{StoreError, is_corrupt, limits, open, unavailable};
 use lowtide_core::history::{Cells, SeriesInfo};
 use lowtide_core::limits::RATE_GAP_MAX_MS;
+use lowtide_core::window::Selector;
 use rusqlite::{Connection, OpenFlags, Transaction};
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
@@ -106,6 +107,32 @@ impl HistoryReader {
             reading.load_tail(&[])?;
             Ok(use_it(Ok(reading)))
         })?
+    }
+
+    /// Another reader of the same file.
+    #[must_use]
+    pub fn another(&self) -> Self {
+        Self::new(&self.path, Arc::clone(&self.shared))
+    }
+
+    /// The series of the file that a selector matches.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn matching(&mut self, selector: &Selector) -> Result<Vec<(SeriesId, SeriesInfo)>, StoreError> {
+        self.with(|opened, damages| {
+            opened.catalogue.load_new(&opened.connection, damages)?;
+            let all = opened.catalogue.iter();
+            Ok(all.filter(|(_, info)| selector.matches(info)).map(|(id, info)| (id, info.clone())).collect())
+        })
+    }
+
+    /// The newest quiet interval.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn newest_quiet(&mut self) -> Result<Option<QuietRow>, StoreError> {
+        self.with(|opened, damages| rows::newest_quiet(&opened.connection, damages))
     }
 
     /// Quiet intervals that touch a range of time, oldest first, after the one that began at `after_ms`.

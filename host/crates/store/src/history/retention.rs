@@ -51,13 +51,12 @@ pub(super) fn forget(connection: &Connection, known: &mut Known, keep: &Keep) ->
     {
         forget_raw(connection, known, day)?;
         kept.raw_days = 1;
-    } else if known.rolled.len() > usize::try_from(keep.rollup_days).unwrap_or(usize::MAX)
-        || kept.for_room && known.rolled.len() > 1
+    } else if (known.rolled.len() > usize::try_from(keep.rollup_days).unwrap_or(usize::MAX)
+        || kept.for_room && known.rolled.len() > 1)
+        && let Some(day) = known.rolled.first().copied()
     {
-        if let Some(day) = known.rolled.first().copied() {
-            forget_rollup(connection, known, day)?;
-            kept.rollup_days = 1;
-        }
+        forget_rollup(connection, known, day)?;
+        kept.rollup_days = 1;
     }
     kept.more = kept.raw_days + kept.rollup_days > 0;
     Ok(kept)

@@ -117,6 +117,19 @@ pub(super) fn quiet(
     Ok(found)
 }
 
+/// The newest quiet interval.
+pub(super) fn newest_quiet(connection: &Connection, damages: &Damages) -> Result<Option<QuietRow>, Failure> {
+    let mut query = connection.prepare_cached("SELECT id, sealed FROM quiet ORDER BY id DESC LIMIT 1")?;
+    let mut rows = query.query([])?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    let id = row.get(0)?;
+    let found = parse(Table::Quiet, id, row.get_ref(1)?.as_blob().unwrap_or_default());
+    if found.is_none() {
+        damages.add(Table::Quiet, id);
+    }
+    Ok(found)
+}
+
 pub(super) fn events(
     connection: &Connection,
     damages: &Damages,
