@@ -13,6 +13,7 @@ mod check;
 mod document;
 mod error;
 mod file;
+mod history;
 mod keys;
 mod leases;
 mod load;
@@ -27,6 +28,7 @@ pub use addon::{
 pub use changes::{Change, changes};
 pub use document::{json_schema, reference_markdown, sample_toml};
 pub use error::{ConfigError, ErrorKind, Origin, Position};
+pub use history::History;
 pub use keys::{Format, Key, Kind, addon_keys, keys};
 pub use leases::Leases;
 pub use load::{FlagOverride, Loaded, Sources, load};
@@ -52,6 +54,9 @@ pub const TEXT_BYTES_MAX: usize = 4_096;
 
 /// Errors reported at once; a file with more is not a configuration.
 pub const ERRORS_MAX: usize = 100;
+
+/// The file of history, in the data folder.
+pub const HISTORY_FILE: &str = "history.db";
 
 /// Where compiled addons are kept, in the data folder.
 pub const ADDON_CACHE_DIR: &str = "addon-cache";
@@ -79,6 +84,8 @@ pub struct Config {
     /// When the machine counts as quiet. Becoming QUIET takes all signals for a while, leaving it takes one at once.
     #[schemars(extend("x-reload" = true))]
     pub quiet: QuietConfig,
+    /// The past, on disk.
+    pub history: History,
     /// Leases for heavy work.
     #[schemars(extend("x-reload" = true))]
     pub leases: Leases,

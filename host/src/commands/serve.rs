@@ -7,13 +7,13 @@ use super::config::load;
 use super::output::{complain, out};
 use crate::cli::ServeArgs;
 use crate::config::{
-    ADDON_CACHE_DIR, ADDONS_DISABLED_FILE, Config, FlagOverride, Loaded, Sources, host_configs,
+    ADDON_CACHE_DIR, ADDONS_DISABLED_FILE, Config, FlagOverride, HISTORY_FILE, Loaded, Sources, host_configs,
 };
 use crate::exit::Exit;
 use crate::{logging, port_holder};
 use lowtide_addons::HostConfig;
 use lowtide_addons::compile::CompileCommand;
-use lowtide_app::{AddonSettings, App, Hooks, LeaseSettings, Settings};
+use lowtide_app::{AddonSettings, App, HistorySettings, Hooks, LeaseSettings, Settings};
 use lowtide_collectors::{ApiMeter, CollectConfig};
 use lowtide_core::state::HostState;
 use sd_notify::NotifyState;
@@ -85,6 +85,7 @@ fn start(sources: &Sources, loaded: &Loaded) -> Result<(), Exit> {
             events_kept: config.leases.events_kept.into(),
         }),
         addons: Some(addon_settings(loaded)),
+        history: history_settings(loaded),
     };
     let tick = settings.collect.tick;
     let meter = Arc::new(ApiMeter::new(lowtide_api::ROUTES));
@@ -211,6 +212,17 @@ fn collect_config(loaded: &Loaded) -> CollectConfig {
             .map(|path| path.display().to_string())
             .collect(),
     }
+}
+
+fn history_settings(loaded: &Loaded) -> Option<HistorySettings> {
+    let history = &loaded.config.history;
+    history.enabled.then(|| HistorySettings {
+        file: loaded.data_dir.join(HISTORY_FILE),
+        interval: Duration::from_secs(history.interval_seconds.into()),
+        keep: history.keep(),
+        low_wear: history.low_wear(),
+        document: lowtide_api::event_document,
+    })
 }
 
 fn addon_settings(loaded: &Loaded) -> AddonSettings {

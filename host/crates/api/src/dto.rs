@@ -10,6 +10,7 @@ pub(crate) mod health;
 pub(crate) mod history;
 pub(crate) mod leases;
 pub(crate) mod quiet;
+pub(crate) mod streaks;
 
 use lowtide_core::units::WallTime;
 use std::time::Duration;

@@ -50,6 +50,10 @@ pub(crate) enum Code {
     LeaseStorageFull,
     LeaseEndedUnwritten,
     LeasesBusy,
+    HistoryOff,
+    HistoryUnavailable,
+    HistoryBusy,
+    StepTooFine,
 }
 
 /// What the documents say about a code.
@@ -66,7 +70,7 @@ pub struct CodeDoc {
 }
 
 /// Every error code, for the reference page.
-pub const CODES: [CodeDoc; 40] = [
+pub const CODES: [CodeDoc; 44] = [
     doc(Code::InvalidParameter),
     doc(Code::UnknownParameter),
     doc(Code::TooManyValues),
@@ -107,6 +111,10 @@ pub const CODES: [CodeDoc; 40] = [
     doc(Code::LeaseStorageFull),
     doc(Code::LeaseEndedUnwritten),
     doc(Code::LeasesBusy),
+    doc(Code::HistoryOff),
+    doc(Code::HistoryUnavailable),
+    doc(Code::HistoryBusy),
+    doc(Code::StepTooFine),
 ];
 
 const fn doc(code: Code) -> CodeDoc {
@@ -330,6 +338,30 @@ const fn doc(code: Code) -> CodeDoc {
             "too many requests wait for the disk",
             "Try again after the seconds in Retry-After.",
         ),
+        Code::HistoryOff => (
+            "history_off",
+            404,
+            "the daemon keeps no history on disk",
+            "Switch it on in the section history of the configuration, and restart.",
+        ),
+        Code::HistoryUnavailable => (
+            "history_unavailable",
+            503,
+            "the file of history cannot be read",
+            "`detail` has the reason; it is tried every two seconds. The last hour is answered without the file: ask with range=1h or less.",
+        ),
+        Code::HistoryBusy => (
+            "history_busy",
+            503,
+            "too many long answers are under way",
+            "Try again after the seconds in Retry-After, or ask for less.",
+        ),
+        Code::StepTooFine => (
+            "step_too_fine",
+            400,
+            "a part of the range is kept in roll-ups only, which are coarser than the step",
+            "Ask with a step that is a multiple of 15m, or from a later moment: `detail` names it.",
+        ),
     };
     CodeDoc { code, status, title, remedy }
 }
@@ -421,6 +453,11 @@ impl Problem {
     /// The newest tick is `age_seconds` old, and nothing that it says is taken for now.
     pub(crate) fn stale(age_seconds: f64) -> Box<Self> {
         Self::new(Code::Stale, format!("the newest tick is {age_seconds:.1} s old")).retry_after(2)
+    }
+
+    /// What happened, in words.
+    pub(crate) fn detail(&self) -> &str {
+        &self.detail
     }
 
     /// With `Retry-After`.

@@ -14,6 +14,7 @@ mod routes;
 mod server;
 mod shared;
 
+pub use dto::events::document as event_document;
 pub use error::CODES;
 pub use export::prometheus;
 pub use routes::{ROUTES, openapi};

@@ -176,6 +176,7 @@ mod tests {
             quiet: QuietConfig::default(),
             leases: None,
             addons: None,
+            history: None,
         };
         let hooks = Hooks { after_tick: Box::new(|_| {}) };
         let app = App::start(settings, Arc::new(ApiMeter::new(ROUTES)), hooks).unwrap();

@@ -96,15 +96,18 @@ impl Params {
 
     /// The asked range: `from` and `to`, or the last `range` (default the last hour) up to `now`.
     pub(crate) fn range(&self, now: WallTime) -> Result<TimeRange, Box<Problem>> {
+        self.range_of(now, Duration::from_secs(3_600))
+    }
+
+    /// The same where it is so long unless it is given.
+    pub(crate) fn range_of(&self, now: WallTime, default: Duration) -> Result<TimeRange, Box<Problem>> {
         let to = self.time("to")?.unwrap_or(now);
         let from = match (self.time("from")?, self.get("range")) {
             (Some(_), Some(_)) => {
                 return Err(Problem::parameter("range", "cannot go together with from", "15m"));
             }
             (Some(from), None) => from,
-            (None, range) => {
-                to.minus(range.map_or(Ok(Duration::from_secs(3_600)), |text| duration("range", text, "15m"))?)
-            }
+            (None, range) => to.minus(range.map_or(Ok(default), |text| duration("range", text, "15m"))?),
         };
         if from > to {
             return Err(Problem::parameter(
@@ -155,7 +158,8 @@ impl Params {
         Ok(aggs)
     }
 
-    fn time(&self, key: &str) -> Result<Option<WallTime>, Box<Problem>> {
+    /// A moment: RFC 3339 or Unix seconds.
+    pub(crate) fn time(&self, key: &str) -> Result<Option<WallTime>, Box<Problem>> {
         let Some(text) = self.get(key) else { return Ok(None) };
         let seconds = text.parse::<f64>().ok().filter(|seconds| (0.0..=253_402_300_799.0).contains(seconds));
         #[expect(clippy::cast_possible_truncation, reason = "bounded by the year 9999 just above")]

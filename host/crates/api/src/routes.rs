@@ -28,6 +28,9 @@ pub const ROUTES: &[&str] = &[
     "/api/system-stats/aggregates",
     "/api/system-stats/health",
     "/api/system-stats/quiet",
+    "/api/system-stats/quiet/streaks",
+    "/api/system-stats/quiet/intervals",
+    "/api/system-stats/history/events",
     "/api/system-stats/debug/collectors",
     "/api/system-stats/addons",
     "/api/addons",
@@ -81,6 +84,9 @@ pub const ROUTES: &[&str] = &[
         aggregates::get_aggregates,
         health::get_health,
         quiet::get_quiet,
+        history::get_streaks,
+        history::get_intervals,
+        history::get_events,
         current::get_collectors,
         addons::get_overview,
         addons::get_addons,
@@ -127,6 +133,9 @@ pub(crate) fn router(shared: Shared) -> Router {
         .route("/api/system-stats/aggregates", get(aggregates::get_aggregates))
         .route("/api/system-stats/health", get(health::get_health))
         .route("/api/system-stats/quiet", get(quiet::get_quiet))
+        .route("/api/system-stats/quiet/streaks", get(history::get_streaks))
+        .route("/api/system-stats/quiet/intervals", get(history::get_intervals))
+        .route("/api/system-stats/history/events", get(history::get_events))
         .route("/api/system-stats/debug/collectors", get(current::get_collectors))
         .route("/api/system-stats/addons", get(addons::get_overview))
         .route("/api/addons", get(addons::get_addons))

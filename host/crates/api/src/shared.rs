@@ -23,6 +23,8 @@ pub(crate) struct Inner {
     // Swapped once a tick; held only to clone the Arc.
     tick: RwLock<Option<Arc<TickDocuments>>>,
     pub(crate) streams: Arc<Semaphore>,
+    /// Answers from history that are under way: each may take some ten megabytes until its client has it.
+    pub(crate) long_answers: Arc<Semaphore>,
     /// Requests so far; with the run id it names a request.
     pub(crate) requests: AtomicU64,
     /// Turns true at shutdown: streams end, so that the server can.
@@ -73,8 +75,14 @@ impl Live {
 
 impl Shared {
     pub(crate) fn new(app: App, closing: watch::Receiver<bool>) -> Self {
-        let streams = Arc::new(Semaphore::new(limits::EVENT_STREAMS_MAX));
-        Self(Arc::new(Inner { app, tick: RwLock::new(None), streams, requests: AtomicU64::new(0), closing }))
+        Self(Arc::new(Inner {
+            app,
+            tick: RwLock::new(None),
+            streams: Arc::new(Semaphore::new(limits::EVENT_STREAMS_MAX)),
+            long_answers: Arc::new(Semaphore::new(limits::LONG_ANSWERS_MAX)),
+            requests: AtomicU64::new(0),
+            closing,
+        }))
     }
 
     /// The addons.

@@ -20,4 +20,6 @@ pub use history::{
     Asked, History, HistoryError, HistoryFacts, HistoryHealth, HistorySettings, Laying, LowWear, QuietNow,
 };
 pub use leases::{LeaseError, LeaseFacts, LeaseSettings, Leases};
+/// Rows of history, as the store keeps them.
+pub use lowtide_store::history::{EventRow, EventsAsked, Keep, QuietRow, TooFine};
 pub use tick::Ticker;

@@ -42,6 +42,15 @@ pub const HISTORY_VALUES_MAX: usize = 500_000;
 /// Series in one history or aggregates answer.
 pub const QUERY_SERIES_MAX: usize = 2_000;
 
+/// Answers from history that are made or taken at once; each may hold [`HISTORY_VALUES_MAX`] as text.
+pub const LONG_ANSWERS_MAX: usize = 8;
+
+/// How long a request waits for its place among them.
+pub const LONG_ANSWER_WAIT: Duration = Duration::from_secs(5);
+
+/// Rows of history in one answer.
+pub const HISTORY_ROWS_MAX: usize = 1_000;
+
 /// Time that a tick waits for the collectors it started. They take well under a millisecond; a hung one costs the tick this
 /// once, then it is not started again before it returns. reliability.md fault 15 allows 500 ms.
 pub const COLLECTOR_DEADLINE: Duration = Duration::from_millis(250);

@@ -1,7 +1,8 @@
 //! Aggregates over a part of the last hour.
 
 use super::{number, rfc3339};
-use lowtide_core::metric::{Kind, Part};
+use lowtide_core::history::SeriesInfo;
+use lowtide_core::metric::Kind;
 use lowtide_core::window::{Aggregate, SeriesView, TimeRange};
 use serde::Serialize;
 use serde_json::Number;
@@ -74,19 +75,18 @@ pub(crate) struct SeriesAggregate {
 
 impl SeriesName {
     pub(crate) fn new(view: &SeriesView<'_>) -> Self {
-        let series = view.series();
-        let mut labels: BTreeMap<String, String> =
-            series.label_pairs().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
-        if let Part::Bucket(bound) = &series.part {
-            labels.insert("le".to_owned(), bound.to_string());
-        }
+        Self::of_info(&SeriesInfo::new(view.group(), view.series()))
+    }
+
+    /// The name of a series that may be one of the past.
+    pub(crate) fn of_info(info: &SeriesInfo) -> Self {
         Self {
-            group: view.group().to_owned(),
-            metric: format!("{}{}", series.metric.name, series.part.suffix()),
-            labels,
-            kind: series.metric.kind,
-            unit: series.metric.unit.name(),
-            of: if series.is_cumulative() { "rate_per_second" } else { "value" },
+            group: info.group.to_string(),
+            metric: info.name(),
+            labels: info.labels.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect(),
+            kind: info.kind,
+            unit: info.unit.name(),
+            of: if info.is_cumulative() { "rate_per_second" } else { "value" },
         }
     }
 }

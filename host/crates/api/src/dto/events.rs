@@ -137,6 +137,13 @@ pub(crate) enum EventData<'a> {
     },
 }
 
+/// An event as the stream shows it, for whoever keeps it.
+#[must_use]
+pub fn document(event: &Event) -> serde_json::Value {
+    // An enum of plain structs always serialises.
+    serde_json::to_value(EventData::new(event)).unwrap_or_default()
+}
+
 impl<'a> EventData<'a> {
     pub(crate) fn new(event: &'a Event) -> Self {
         let at = rfc3339(event.at);

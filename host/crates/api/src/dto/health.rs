@@ -3,10 +3,11 @@
 use super::current::addon_of;
 use super::{rfc3339, seconds};
 use lowtide_addons::{AddonState, AddonView, Problem};
-use lowtide_app::{About, Leases};
+use lowtide_app::{App, HistoryHealth, Leases};
 use lowtide_core::report::{CollectorReport, CollectorStatus};
 use lowtide_core::state::HostState;
 use lowtide_core::units::Now;
+use lowtide_core::window::Window;
 use serde::Serialize;
 use std::collections::HashMap;
 use utoipa::ToSchema;
@@ -69,17 +70,16 @@ impl Health {
             .collect()
     }
 
-    /// `dropped` is the window's count of samples without room; `addons` are all addons, each with what was wrong with its own
-    /// document; `folder` is why their folder is not read. `leases` is absent where the daemon runs without them.
+    /// `addons` are all addons, each with what was wrong with its own document; `folder` is why their folder is not read.
     pub(crate) fn new(
+        app: &App,
         state: &HostState,
-        about: &About,
         now: Now,
-        dropped: u64,
         addons: &[(AddonView, Option<String>)],
         folder: Option<&Problem>,
-        leases: Option<&Leases>,
     ) -> Self {
+        let about = app.about();
+        let dropped = app.with_window(Window::dropped_samples);
         let snapshot = &state.snapshot;
         let mut checks = vec![tick(state, now), window(dropped)];
         let built_in = snapshot.collectors.iter().filter(|report| addon_of(report).is_none());
@@ -93,7 +93,8 @@ impl Health {
             detail: problem.text.clone(),
         }));
         checks.extend(of_addons(state, addons));
-        checks.extend(leases.map(of_leases));
+        checks.extend(app.leases().map(of_leases));
+        checks.extend(app.history().map(|history| of_history(&history.health())));
         let unwell = checks.iter().filter(|check| check.status > Status::Ok);
         Self {
             status: checks.iter().map(|check| check.status).max().unwrap_or(Status::Ok),
@@ -114,6 +115,46 @@ fn of_leases(leases: &Leases) -> Check {
         (None, None) => (Status::Ok, "work".to_owned()),
     };
     Check { name: "leases".into(), status, detail }
+}
+
+/// History that cannot be written costs the past and nothing else: never an error.
+fn of_history(history: &HistoryHealth) -> Check {
+    let facts = &history.facts;
+    let lost = match (facts.lost_ticks, facts.lost_events) {
+        (0, 0) => String::new(),
+        (ticks, events) => format!("; lost since the start: {ticks} ticks, {events} events"),
+    };
+    let (status, detail) = if let Some(trouble) = &history.trouble {
+        (Status::Warn, format!("nothing is kept, {} ticks wait: {trouble}{lost}", facts.waiting_ticks))
+    } else if let Some(quarantine) = &history.quarantine {
+        let moved_to = quarantine.moved_to.display();
+        (
+            Status::Warn,
+            format!(
+                "the file was broken ({}) and is now {moved_to}; a fresh one was begun{lost}",
+                quarantine.reason
+            ),
+        )
+    } else if let Some(damage) = history.damages.first() {
+        let count = history.damages.len();
+        let first = format!("the first is {} of table {}", damage.key, damage.table);
+        (
+            Status::Warn,
+            format!("{count} rows of the file are damaged and left out, {first}: check the disk{lost}"),
+        )
+    } else if !lost.is_empty() {
+        (Status::Warn, format!("kept, but the disk was too slow{lost}"))
+    } else if facts.left_out_series > 0 {
+        (Status::Warn, format!("{} series are not kept: the catalogue is full", facts.left_out_series))
+    } else if facts.thinning > 1 {
+        (
+            Status::Warn,
+            format!("one tick of {} is kept: more would be written a day than may", facts.thinning),
+        )
+    } else {
+        (Status::Ok, format!("kept; may be lost: {}", history.at_risk))
+    };
+    Check { name: "history".into(), status, detail }
 }
 
 fn collector(report: &CollectorReport) -> (Status, String) {

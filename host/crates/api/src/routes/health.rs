@@ -32,12 +32,10 @@ pub(super) async fn get_health(
 
 fn health(shared: &Shared) -> Result<Health, Box<Problem>> {
     let state = shared.app.state().ok_or_else(Problem::not_ready)?;
-    let dropped = shared.app.with_window(lowtide_core::window::Window::dropped_samples);
     let host = shared.app.addons();
     let addons = host.map(super::addons::with_complaints).unwrap_or_default();
     let folder = host.and_then(AddonHost::folder_problem);
-    let (about, leases) = (shared.app.about(), shared.app.leases());
-    Ok(Health::new(&state, about, clock::now(), dropped, &addons, folder.as_ref(), leases))
+    Ok(Health::new(&shared.app, &state, clock::now(), &addons, folder.as_ref()))
 }
 
 /// Whether the process answers

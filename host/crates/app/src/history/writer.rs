@@ -227,9 +227,12 @@ impl Writer {
         {
             store.put_quiet(&QuietRow { open: false, ..row })?;
         }
+        let size = store.size()?;
         self.generation = store.generation();
         self.ids.clear();
         let mut status = self.status();
+        status.health.facts.size = size;
+        status.health.quarantine = store.quarantine();
         status.readers.clear();
         status.make_reader = Some(reader);
         drop(status);

@@ -87,6 +87,7 @@ fn without_addons_every_path_below_them_says_so() {
         quiet: QuietConfig::default(),
         leases: None,
         addons: None,
+        history: None,
     };
     let hooks = Hooks { after_tick: Box::new(|_| {}) };
     let app = App::start(settings, Arc::new(ApiMeter::new(ROUTES)), hooks).unwrap();
