@@ -77,7 +77,8 @@ impl Server {
         Self::daemon_in(folder, addons, "")
     }
 
-    fn daemon_in(folder: TempDir, addons: &Path, configuration: &str) -> Result<Self> {
+    /// The daemon with a configuration, in a folder: its own is `data` in it.
+    pub(crate) fn daemon_in(folder: TempDir, addons: &Path, configuration: &str) -> Result<Self> {
         let config = folder.path().join("config.toml");
         fs::write(&config, configuration)?;
         let mut command = Command::new(daemon_program()?);

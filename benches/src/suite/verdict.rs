@@ -100,7 +100,8 @@ fn shifted(snapshot: &Snapshot, ticks: u32) -> Snapshot {
 /// Asks a daemon within this process twice in a row, right after a tick: the first answer is made, the second only sent.
 fn first_requests(report: &mut Report) -> Result<()> {
     let collect = CollectConfig { tick: SHORT_TICK, ..CollectConfig::default() };
-    let settings = Settings { collect, quiet: QuietConfig::default(), leases: None, addons: None };
+    let settings =
+        Settings { collect, quiet: QuietConfig::default(), leases: None, addons: None, history: None };
     let app = App::start(settings, every_tick::meter(), Hooks { after_tick: Box::new(|_| ()) })?;
     let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
     listener.set_nonblocking(true)?;

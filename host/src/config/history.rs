@@ -11,7 +11,7 @@ use std::time::Duration;
 pub struct History {
     /// Whether the past is kept on disk. Without it there is only the last hour, in memory.
     pub enabled: bool,
-    /// Time between two ticks that are recorded, rounded to whole ticks. Of each series the newest sample is kept.
+    /// Time between two ticks that are recorded, rounded up to whole ticks. Of each series the newest sample is kept.
     #[schemars(range(min = 1, max = 3600))]
     pub interval_seconds: u32,
     /// Days that every recorded tick is kept. Days during which nothing was recorded do not count.

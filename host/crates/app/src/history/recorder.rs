@@ -92,8 +92,10 @@ impl Recorder {
             }
         }
         let now = state.snapshot.at;
-        // Half a tick early is nearer than half a tick late.
-        let wait = (self.interval * thinning.max(1)).saturating_sub(state.snapshot.interval / 2);
+        // Whole ticks, and half a tick early is still that tick.
+        let tick = state.snapshot.interval.max(Duration::from_millis(1));
+        let ticks = (self.interval * thinning.max(1)).as_millis().div_ceil(tick.as_millis());
+        let wait = (tick * u32::try_from(ticks).unwrap_or(u32::MAX)).saturating_sub(tick / 2);
         let due = self.recorded_at.is_none_or(|recorded| now.mono.since(recorded) >= wait);
         let record = due.then(|| {
             self.recorded_at = Some(now.mono);

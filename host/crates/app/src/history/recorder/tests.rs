@@ -70,11 +70,12 @@ fn the_newest_sample_of_an_interval_is_recorded_to_its_resolution() {
     let first = feed.tick(0, Level::Normal, 50, &[("sda", 0.123_456)]).record.unwrap();
     assert_eq!((first.at_ms, first.samples), (0, vec![(0, 0.1235)]));
     assert!(feed.tick(2, Level::Normal, 50, &[("sda", 0.2), ("sdb", 0.7)]).record.is_none());
-    // Half a tick before five seconds are over is near enough.
-    let second = feed.tick(4, Level::Normal, 50, &[("sda", 0.3)]).record.unwrap();
-    assert_eq!((second.at_ms, second.samples), (4_000, vec![(0, 0.3), (1, 0.7)]));
-    assert!(feed.tick(6, Level::Normal, 50, &[("sda", f64::NAN)]).record.is_none());
-    assert_eq!(feed.tick(10, Level::Normal, 50, &[]).record.unwrap().samples, []);
+    assert!(feed.tick(4, Level::Normal, 50, &[("sda", 0.3)]).record.is_none());
+    // Five seconds are three ticks.
+    let second = feed.tick(6, Level::Normal, 50, &[("sda", f64::NAN)]).record.unwrap();
+    assert_eq!((second.at_ms, second.samples), (6_000, vec![(0, 0.3), (1, 0.7)]));
+    assert!(feed.tick(8, Level::Normal, 50, &[("sda", f64::NAN)]).record.is_none());
+    assert_eq!(feed.tick(12, Level::Normal, 50, &[]).record.unwrap().samples, []);
     assert_eq!(feed.recorder.series().len(), 2);
 }
 
