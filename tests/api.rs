@@ -9,12 +9,15 @@ use std::io::Read as _;
 
 /// Every path with a query that it answers, its media type, and the schema of its body. The event stream is held against its
 /// schema in `events`.
-const COVERED: [(&str, &str, &str, Option<&str>); 18] = [
+const COVERED: [(&str, &str, &str, Option<&str>); 21] = [
     ("/api/system-stats/current", "", "application/json", Some("Current")),
     ("/api/system-stats/history", "?range=1m&step=raw", "application/json", Some("History")),
     ("/api/system-stats/aggregates", "?group=host", "application/json", Some("Aggregates")),
     ("/api/system-stats/health", "", "application/json", Some("Health")),
     ("/api/system-stats/quiet", "", "application/json", Some("Quiet")),
+    ("/api/system-stats/quiet/streaks", "?range=7d", "application/json", Some("QuietStreaks")),
+    ("/api/system-stats/quiet/intervals", "?limit=10", "application/json", Some("QuietIntervals")),
+    ("/api/system-stats/history/events", "?limit=10", "application/json", Some("HistoryEvents")),
     ("/api/system-stats/debug/collectors", "", "application/json", Some("Collectors")),
     ("/api/system-stats/addons", "", "application/json", Some("AddonsOverview")),
     ("/api/addons", "?limit=10", "application/json", Some("AddonList")),

@@ -44,7 +44,7 @@ fn ok(answer: &Answer) -> Value {
     answer.json()
 }
 
-fn request(holder: &str, units: u32) -> Value {
+pub(crate) fn request(holder: &str, units: u32) -> Value {
     json!({ "addon_id": holder, "job_type": "backup", "cost_units": units })
 }
 
@@ -61,7 +61,7 @@ fn id(decision: &Value) -> String {
     decision["lease_id"].as_str().unwrap_or_else(|| panic!("no lease in {decision}")).to_owned()
 }
 
-fn grant(daemon: &Daemon, body: &Value) -> String {
+pub(crate) fn grant(daemon: &Daemon, body: &Value) -> String {
     let decision = ask(daemon, body);
     assert_eq!(
         (&decision["decision"], &decision["approved"]),

@@ -185,6 +185,16 @@ impl History {
         (rolled.into_iter().chain(raw).min(), raw)
     }
 
+    /// Why nothing of the file can be read, if that is so.
+    #[must_use]
+    pub fn unreadable(&self) -> Option<HistoryError> {
+        let status = self.status();
+        status.make_reader.is_none().then(|| {
+            let why = status.health.trouble.clone();
+            HistoryError::Unavailable(why.unwrap_or_else(|| "it has not been opened yet".to_owned()))
+        })
+    }
+
     /// Uses a reader of the file. Blocks.
     ///
     /// # Errors
@@ -193,21 +203,18 @@ impl History {
         &self,
         use_it: impl FnOnce(&mut HistoryReader) -> Result<T, lowtide_store::StoreError>,
     ) -> Result<T, HistoryError> {
-        let mut reader = {
+        let mut taken = {
             let mut status = self.status();
-            let another =
-                status.readers.pop().or_else(|| status.make_reader.as_ref().map(HistoryReader::another));
-            another.ok_or_else(|| {
-                let why = status.health.trouble.clone();
-                HistoryError::Unavailable(
-                    why.unwrap_or_else(|| "the file has not been opened yet".to_owned()),
-                )
-            })?
+            status.readers.pop().or_else(|| status.make_reader.as_ref().map(HistoryReader::another))
         };
-        let result = use_it(&mut reader).map_err(|error| HistoryError::Unavailable(error.to_string()));
+        let Some(reader) = &mut taken else {
+            let why = HistoryError::Unavailable("it has not been opened yet".to_owned());
+            return Err(self.unreadable().unwrap_or(why));
+        };
+        let result = use_it(reader).map_err(|error| HistoryError::Unavailable(error.to_string()));
         let mut status = self.status();
         if status.readers.len() < READERS_KEPT {
-            status.readers.push(reader);
+            status.readers.extend(taken.take());
         }
         result
     }
