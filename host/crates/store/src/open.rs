@@ -77,7 +77,7 @@ fn try_open(path: &Path, schema: Schema, durability: Durability) -> Result<Conne
         )))
     })?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let mut connection = Connection::open_with_flags(path, flags).map_err(sqlite)?;
+    let mut connection = connect(path, flags).map_err(sqlite)?;
     configure(&connection, durability).map_err(sqlite)?;
     // It could be opened for writing: then only its own header can forbid it.
     if connection.is_readonly("main").map_err(sqlite)? {
@@ -88,6 +88,14 @@ fn try_open(path: &Path, schema: Schema, durability: Durability) -> Result<Conne
     }
     migrate(&mut connection, path, schema)?;
     Ok(connection)
+}
+
+#[cfg(test)]
+use crate::shim::connect;
+
+#[cfg(not(test))]
+fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, rusqlite::Error> {
+    Connection::open_with_flags(path, flags)
 }
 
 fn trouble(path: &Path, error: &rusqlite::Error) -> Trouble {
