@@ -3,13 +3,12 @@
 //! operation could leave are then opened like any file.
 
 use super::*;
-use crate::shim::{Cut, Disk, Files, Random, Recording, replace};
+use crate::shim::{Cut, Disk, Files, Random, replace};
 use std::collections::{BTreeMap, HashMap};
-use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// Random pictures of each power cut, besides the four that are always made. For a soak: `LOWTIDE_CRASH_DRAWS=100`.
-const DRAWS: usize = 1;
+const DRAWS: usize = 2;
 
 /// What a file must answer.
 #[derive(Clone, Debug, Default)]
@@ -38,8 +37,8 @@ struct Commit {
 
 /// A scene while it is played.
 pub(super) struct Scene {
-    pub(super) folder: tempfile::TempDir,
-    pub(super) path: PathBuf,
+    _folder: tempfile::TempDir,
+    path: PathBuf,
     pub(super) disk: Disk,
     pub(super) store: Option<HistoryStore>,
     pub(super) expected: Expected,
@@ -53,11 +52,13 @@ impl Scene {
     pub(super) fn begin(before: impl FnOnce(&Path, &mut Expected)) -> Self {
         let (folder, path) = folder();
         let mut expected = Expected::default();
+        let hasty = Disk::hasty();
         before(&path, &mut expected);
+        drop(hasty);
         let disk = Disk::recording(folder.path());
         let store = HistoryStore::open(&path).unwrap();
         let mut scene = Self {
-            folder,
+            _folder: folder,
             path,
             disk,
             store: Some(store),
@@ -76,10 +77,7 @@ impl Scene {
     }
 
     pub(super) fn content(&mut self) -> Content {
-        let operations = self.disk.operations();
-        let content = content(self.store());
-        assert_eq!(self.disk.operations(), operations, "looking writes nothing");
-        content
+        content(self.store())
     }
 
     /// One call that commits, and what it changes in the answers.
@@ -93,6 +91,7 @@ impl Scene {
         let done = self.disk.operations();
         change(&mut self.expected, &result);
         let (content, expected) = (self.content(), self.expected.clone());
+        assert_eq!(self.disk.operations(), done, "looking writes nothing");
         assert_ne!(self.commits.last().map(|last| &last.content), Some(&content), "nothing was done");
         self.commits.push(Commit { begun, done, content, expected });
     }
@@ -210,7 +209,10 @@ impl Gallery<'_> {
         agrees(&mut store, &expected, what);
         use_on(&mut store, &mut expected);
         sound(&mut store, what);
-        agrees(&mut store, &expected, what);
+        // Asking for all of it takes the most time: once in a while will do where nothing but ordinary use came after the crash.
+        if self.seen.len().is_multiple_of(4) {
+            agrees(&mut store, &expected, what);
+        }
         assert_eq!(store.quarantine(), None, "{what}");
         shown
     }
@@ -276,14 +278,14 @@ pub(super) fn agrees(store: &mut HistoryStore, expected: &Expected, what: &str) 
             assert!(same, "{what}: the samples of series {number}");
         }
         // A step that roll-ups cannot answer.
-        let cells = compare(&mut reader, &IDS, &expected.ticks, range, Some(40_000_001), false);
+        let cells = compare(&mut reader, &IDS, &expected.ticks, range, Some(200_000_001), false);
         cells.unwrap_or_else(|error| panic!("{what}: {error}"));
     }
     for day in should.iter().filter(|day| !expected.behind.contains(day)) {
         let range = TimeRange { from: WallTime(day * DAY_MS), to: WallTime((day + 1) * DAY_MS - 1) };
         let of_day = |tick: &&Tick| tick.at_ms.div_euclid(DAY_MS) == *day;
         let ticks: Vec<Tick> = expected.ticks.iter().filter(of_day).cloned().collect();
-        let cells = compare(&mut reader, &IDS, &ticks, range, Some(21_600_000), true);
+        let cells = compare(&mut reader, &IDS, &ticks, range, Some(43_200_000), true);
         cells.unwrap_or_else(|error| panic!("{what}: roll-ups of {day}: {error}"));
     }
     assert_eq!(store.damages(), [], "{what}");
@@ -292,7 +294,7 @@ pub(super) fn agrees(store: &mut HistoryStore, expected: &Expected, what: &str) 
 /// The file goes on as if nothing had been: a tick, a segment, roll-ups, a sync.
 pub(super) fn use_on(store: &mut HistoryStore, expected: &mut Expected) {
     assert_eq!(given(store), IDS);
-    let at_ms = START + 50 * DAY_MS;
+    let at_ms = START + 10 * DAY_MS;
     let tick = Tick { at_ms, values: [Some(0.25), None, Some(9_000_000.0)] };
     store.append(&[frame(&IDS, &tick)]).unwrap();
     expected.ticks.push(tick);
@@ -396,8 +398,8 @@ fn a_crash_while_ticks_are_written() {
 
 #[test]
 fn a_crash_while_the_tail_becomes_a_segment() {
-    let mut scene = Scene::begin(|path, expected| drop(mornings(path, expected, 1, 120)));
-    scene.append(&[Tick { at_ms: START + 8_000_000, values: [Some(0.5), Some(1.0 / 3.0), None] }]);
+    let mut scene = Scene::begin(|path, expected| drop(mornings(path, expected, 1, 300)));
+    scene.append(&[Tick { at_ms: START + 20_000_000, values: [Some(0.5), Some(1.0 / 3.0), None] }]);
     scene.compact(START + DAY_MS);
     // In the same log as what follows, and in pages that the tail has left.
     scene.append(&morning(1, 60));
