@@ -133,6 +133,23 @@ fn configure(connection: &Connection, durability: Durability) -> Result<(), rusq
     connection.query_row(&format!("PRAGMA journal_size_limit = {}", limits::LOG_BYTES_KEPT), [], |_| Ok(()))
 }
 
+/// Syncs the log, by a commit that changes nothing: what was committed before survives a power cut with it.
+pub(crate) fn sync_log(connection: &mut Connection) -> Result<(), rusqlite::Error> {
+    let before: i64 = connection.pragma_query_value(None, "synchronous", |row| row.get(0))?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    let committed = write_anew(connection);
+    connection.pragma_update(None, "synchronous", before)?;
+    committed
+}
+
+/// Writes a page as it is.
+fn write_anew(connection: &mut Connection) -> Result<(), rusqlite::Error> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let schema: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    transaction.pragma_update(None, "user_version", schema)?;
+    transaction.commit()
+}
+
 /// What is wrong with the file, if anything.
 fn damage(connection: &Connection, path: &Path) -> Result<Option<String>, rusqlite::Error> {
     if fs::metadata(path).map_or(0, |file| file.len()) > limits::CHECKED_BYTES_MAX {

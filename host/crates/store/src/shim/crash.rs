@@ -57,6 +57,11 @@ impl Recording {
         self.ops.len()
     }
 
+    /// The first of the operations.
+    pub(crate) fn until(&self, point: usize) -> Self {
+        Self { base: self.base.clone(), ops: self.ops[..point].to_vec() }
+    }
+
     /// How many of them are writes, truncations and syncs.
     pub(crate) fn kinds(&self) -> [usize; 3] {
         let count = |is: fn(&&Op) -> bool| self.ops.iter().filter(is).count();

@@ -205,3 +205,27 @@ fn a_file_that_cannot_be_made_or_brought_up_to_date_for_want_of_room_is_so_when_
         assert!(failed > 5, "{failed}");
     }
 }
+
+#[test]
+fn a_sync_beside_a_reader_keeps_its_promise() {
+    let mut scene = Scene::begin(|path, expected| drop(mornings(path, expected, 1, 20)));
+    let range = TimeRange { from: WallTime(START), to: WallTime(START + DAY_MS) };
+    let plan = Plan { range, until_ms: i64::MAX, step_ms: None, percentiles: false };
+    let mut reader = scene.store().reader();
+    let Scene { store, expected, .. } = &mut scene;
+    let store = store.as_mut().unwrap();
+    let synced = reader.read(plan, |_| {
+        store.append(&frames(&morning(1, 5)))?;
+        store.sync()
+    });
+    let synced = synced.unwrap();
+    assert!(synced.moved_pages < synced.logged_pages, "the reader keeps them in the log: {synced:?}");
+    expected.ticks.extend(morning(1, 5));
+    let content = scene.content();
+    // Before its store is closed, which would be a checkpoint.
+    let point = scene.disk.operations();
+    let store = scene.store.take();
+    let recording = scene.disk.take();
+    shows(&recording.until(point), &content, "beside a reader");
+    drop(store);
+}
