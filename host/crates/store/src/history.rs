@@ -24,7 +24,7 @@ pub use rows::{EventRow, EventsAsked, QuietRow};
 pub use tail::Frame;
 
 use crate::file::{Failure, File};
-use crate::open::{Durability, Schema};
+use crate::open::{self, Durability, Schema};
 use crate::{Quarantine, StoreError, limits};
 use catalogue::Catalogue;
 use codec::Coder;
@@ -269,15 +269,21 @@ impl HistoryStore {
         self.write(|transaction, known, _, _| retention::forget(transaction, known, keep))
     }
 
-    /// Moves what was written into the file itself and makes it survive a power cut.
+    /// Moves what was written into the file itself and makes it survive a power cut. What a reader needs stays in the log for now, and
+    /// survives there.
     ///
     /// # Errors
     /// When that fails.
     pub fn sync(&mut self) -> Result<Synced, StoreError> {
         self.file.with(|connection| {
-            let (logged, moved): (i64, i64) =
-                connection
-                    .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| Ok((row.get(1)?, row.get(2)?)))?;
+            let (busy, logged, moved): (bool, i64, i64) =
+                connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| {
+                    Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+                })?;
+            // A checkpoint that is held up at its begin, by a reader or by another one, syncs nothing.
+            if busy || moved < logged {
+                open::sync_log(connection)?;
+            }
             let pages = |pages: i64| u64::try_from(pages).unwrap_or(0);
             Ok(Synced { logged_pages: pages(logged), moved_pages: pages(moved) })
         })

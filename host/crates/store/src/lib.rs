@@ -10,6 +10,8 @@ mod kv;
 mod leases;
 pub mod limits;
 mod open;
+#[cfg(test)]
+mod shim;
 mod token_mark;
 
 use file::{Failure, File};

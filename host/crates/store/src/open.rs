@@ -77,7 +77,7 @@ fn try_open(path: &Path, schema: Schema, durability: Durability) -> Result<Conne
         )))
     })?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let mut connection = Connection::open_with_flags(path, flags).map_err(sqlite)?;
+    let mut connection = connect(path, flags).map_err(sqlite)?;
     configure(&connection, durability).map_err(sqlite)?;
     // It could be opened for writing: then only its own header can forbid it.
     if connection.is_readonly("main").map_err(sqlite)? {
@@ -88,6 +88,14 @@ fn try_open(path: &Path, schema: Schema, durability: Durability) -> Result<Conne
     }
     migrate(&mut connection, path, schema)?;
     Ok(connection)
+}
+
+#[cfg(test)]
+use crate::shim::connect;
+
+#[cfg(not(test))]
+fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, rusqlite::Error> {
+    Connection::open_with_flags(path, flags)
 }
 
 fn trouble(path: &Path, error: &rusqlite::Error) -> Trouble {
@@ -123,6 +131,23 @@ fn configure(connection: &Connection, durability: Durability) -> Result<(), rusq
     connection.pragma_update(None, "cell_size_check", true)?;
     connection.pragma_update(None, "cache_size", -limits::PAGE_CACHE_KIB)?;
     connection.query_row(&format!("PRAGMA journal_size_limit = {}", limits::LOG_BYTES_KEPT), [], |_| Ok(()))
+}
+
+/// Syncs the log, by a commit that changes nothing: what was committed before survives a power cut with it.
+pub(crate) fn sync_log(connection: &mut Connection) -> Result<(), rusqlite::Error> {
+    let before: i64 = connection.pragma_query_value(None, "synchronous", |row| row.get(0))?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    let committed = write_anew(connection);
+    connection.pragma_update(None, "synchronous", before)?;
+    committed
+}
+
+/// Writes a page as it is.
+fn write_anew(connection: &mut Connection) -> Result<(), rusqlite::Error> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let schema: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    transaction.pragma_update(None, "user_version", schema)?;
+    transaction.commit()
 }
 
 /// What is wrong with the file, if anything.

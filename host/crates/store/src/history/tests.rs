@@ -9,7 +9,9 @@ use proptest::prelude::*;
 use std::path::PathBuf;
 use std::time::Duration;
 
+mod crash;
 mod damage;
+mod faults;
 mod steps;
 
 /// Midnight (UTC) of a day of 2027.
