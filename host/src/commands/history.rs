@@ -10,7 +10,7 @@ mod table;
 
 use crate::cli::ConfigArgs;
 use crate::commands::output::{complain, out, pretty};
-use crate::config::{self, FlagOverride, Sources};
+use crate::config::{self, FlagOverride, HISTORY_FILE, Sources};
 use crate::exit::Exit;
 use clap::{Args, Subcommand};
 use lowtide_store::StoreError;
@@ -19,9 +19,6 @@ use serde_json::json;
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
-
-/// The file in the data folder.
-const FILE_NAME: &str = "history.db";
 
 /// What can be done with the file.
 #[derive(Debug, Subcommand)]
@@ -94,22 +91,23 @@ impl From<StoreError> for Failure {
 impl PlaceArgs {
     /// The file, and a reader of it.
     fn open(&self) -> Result<(PathBuf, HistoryReader), Failure> {
-        let path = self.path()?;
+        let (path, is_kept) = self.path()?;
         match File::open(&path).and_then(|file| file.metadata()) {
             Ok(file) if file.is_file() => {}
             Ok(_) => {
                 let text = format!("{} is not a file", path.display());
                 return Err(Failure::new(Exit::Unavailable, "no_history", text));
             }
-            Err(error) => return Err(self.unreadable(&path, &error)),
+            Err(error) => return Err(self.unreadable(&path, is_kept, &error)),
         }
         let reader = HistoryReader::open_file(&path)?;
         Ok((path, reader))
     }
 
-    fn path(&self) -> Result<PathBuf, Failure> {
+    /// The file, and whether the configuration has the daemon write it.
+    fn path(&self) -> Result<(PathBuf, bool), Failure> {
         if let Some(path) = &self.elsewhere {
-            return Ok(path.clone());
+            return Ok((path.clone(), true));
         }
         let flag = self.data_dir.as_deref().map(|folder| FlagOverride {
             key: "storage.data_dir".to_owned(),
@@ -125,18 +123,19 @@ impl PlaceArgs {
             };
             Failure::new(Exit::Config, "configuration_wrong", text)
         })?;
-        Ok(loaded.data_dir.join(FILE_NAME))
+        Ok((loaded.data_dir.join(HISTORY_FILE), loaded.config.history.enabled))
     }
 
-    fn unreadable(&self, path: &Path, error: &io::Error) -> Failure {
+    fn unreadable(&self, path: &Path, is_kept: bool, error: &io::Error) -> Failure {
         let shown = path.display();
         let text = match error.kind() {
             ErrorKind::NotFound if self.elsewhere.is_some() => format!("{shown} does not exist"),
             ErrorKind::NotFound => {
                 let folder = path.parent().unwrap_or(path);
                 let there = if folder.is_dir() { "holds no" } else { "is not there, so there is no" };
+                let why = if is_kept { "has the daemon run?" } else { "history.enabled is false." };
                 format!(
-                    "the data folder {} {there} {FILE_NAME}: has the daemon run, with history enabled? Another folder is named with --data-dir or --config",
+                    "the data folder {} {there} {HISTORY_FILE}: {why} Another folder is named with --data-dir or --config",
                     folder.display()
                 )
             }

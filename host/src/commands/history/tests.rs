@@ -40,7 +40,7 @@ fn part(metric: &str, suffix: &str, bound: Option<&str>) -> SeriesInfo {
 /// A file of these series. Each row is a tick: its seconds after the start, and the samples that it has.
 fn file(series: &[SeriesInfo], rows: &[(i64, &[Option<f64>])]) -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join(FILE_NAME);
+    let path = folder.path().join(HISTORY_FILE);
     let mut store = HistoryStore::open(&path).unwrap();
     let ids: Vec<SeriesId> = store.ids(series).unwrap().into_iter().map(Option::unwrap).collect();
     let frame = |(seconds, values): &(i64, &[Option<f64>])| {
@@ -431,8 +431,12 @@ fn a_file_that_is_not_there_or_not_readable_is_told_with_its_folder() {
     assert!(told(&["--file", &format!("{name}/b.db")]).text.ends_with("b.db does not exist"));
     assert!(told(&["--file", &name]).text.ends_with("is not a file"));
     assert_eq!(told(&["--config", &format!("{name}/none.toml")]).exit, Exit::Config);
+    let off = format!("{name}/off.toml");
+    fs::write(&off, "[history]\nenabled = false\n").unwrap();
+    let off = told(&["--config", &off, "--data-dir", &name]);
+    assert!(off.text.contains("holds no history.db: history.enabled is false"), "{off:?}");
 
-    let path = folder.path().join(FILE_NAME);
+    let path = folder.path().join(HISTORY_FILE);
     fs::write(&path, "no database, by far").unwrap();
     let broken = told(&["--data-dir", &name]);
     assert_eq!((broken.exit, broken.code), (Exit::Unavailable, "history_unavailable"));
