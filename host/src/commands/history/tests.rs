@@ -489,3 +489,27 @@ fn a_copy_is_told_and_nothing_is_overwritten() {
     assert_eq!(nothing.map(drop).unwrap_err().exit, Exit::Unavailable);
     assert!(!folder.path().join("c.db").exists());
 }
+
+#[test]
+fn damaged_rows_are_left_out_and_told() {
+    let (folder, path) = small();
+    let copy = folder.path().join("copy.db");
+    backup::make(&backup_args(&copy, &path)).unwrap();
+    let mut bytes = fs::read(&copy).unwrap();
+    // A sample of the second tick, which is still in the tail.
+    let sample = 6_000f64.to_le_bytes();
+    let at = bytes.windows(8).position(|window| window == sample).unwrap();
+    bytes[at] ^= 1;
+    fs::write(&copy, bytes).unwrap();
+    let to = folder.path().join("out.csv").display().to_string();
+    let from = copy.display().to_string();
+    let words =
+        ["export", "--file", &from, "--from=0", "--to=1999999999", "--metric", "host_disk_read_bytes_total"];
+    assert_eq!(run(&typed(&[&words[..], &["--output", &to]].concat()).unwrap()), Exit::Findings);
+    let written = fs::read_to_string(&to).unwrap();
+    let times: Vec<&str> = written.lines().skip(1).filter_map(|line| line.split(',').next()).collect();
+    assert_eq!(times, ["2026-12-13T00:00:00.000Z", "2026-12-13T00:00:10.000Z", "2026-12-13T00:10:05.000Z"]);
+    // The same file again: it is there now, and stays as it is.
+    assert_eq!(run(&typed(&[&words[..], &["--output", &to]].concat()).unwrap()), Exit::CannotCreate);
+    assert_eq!(fs::read_to_string(&to).unwrap(), written);
+}
