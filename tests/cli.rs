@@ -3,7 +3,7 @@
 use crate::daemon::{Daemon, Guard, Launch, command, eventually, lines};
 use serde_json::Value;
 use std::fs;
-use std::io::BufReader;
+use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Output, Stdio};
@@ -60,7 +60,7 @@ fn version_help_and_completions_are_printed() {
     let help = run(&["--help"]);
     assert_eq!(help.code, 0);
     for word in
-        ["serve", "status", "check", "doctor", "addon", "lease", "config", "completions", "75 not quiet"]
+        ["serve", "status", "check", "doctor", "addon", "lease", "history", "config", "completions", "75 not"]
     {
         assert!(help.out.contains(word), "{word} in {}", help.out);
     }
@@ -86,6 +86,10 @@ fn what_cannot_be_understood_is_a_usage_error() {
         &["addon", "show"],
         &["addon", "logs", "a", "-n", "501"],
         &["addon", "list", "--url", "ftp://x"],
+        &["history"],
+        &["history", "backup"],
+        &["history", "export", "--format", "openmetrics", "--step", "5m"],
+        &["history", "export", "--range", "1h", "--from", "0"],
         // The word by which the daemon starts its compiler is not one for people: it is no command of the help.
         &["addon", "compile-addon"],
         &["status", "--url"],
@@ -456,4 +460,55 @@ fn a_file_that_is_no_addon_is_shown_with_what_to_do() {
     let doctor = run(&["doctor", "--json", "--url", &url]).json();
     let about = doctor["findings"].as_array().unwrap().iter().find(|one| one["check"] == "addons").unwrap();
     assert!(about["message"].as_str().unwrap().contains("two words.wasm (refused: "), "{about}");
+}
+
+#[test]
+fn history_is_told_copied_and_written_out_with_the_daemon_or_without() {
+    let home = tempfile::tempdir().unwrap();
+    let data = home.path().join("data");
+    let place = ["--data-dir", "data"];
+    let history = |arguments: &[&str]| {
+        let arguments: Vec<&str> = ["history"].iter().chain(arguments).chain(&place).copied().collect();
+        run_in(home.path(), &[], &arguments)
+    };
+    let missing = history(&["info", "--json"]);
+    assert_eq!((missing.code, &missing.json()["error"]["code"]), (69, &"no_history".into()));
+    assert!(missing.err.contains("/data is not there") && missing.err.contains("has the daemon run"));
+
+    let config = "[collectors]\ntick_seconds = 1\n[history]\ninterval_seconds = 1\n";
+    let daemon = Launch::with(config).data(&data).start();
+    let info = eventually("some ticks are kept", || {
+        let info = history(&["info", "--json"]);
+        (info.code == 0 && info.json()["ticks"].as_u64() >= Some(8)).then(|| info.json())
+    });
+    assert_eq!((&info["schema"], &info["damaged_rows"]), (&2.into(), &0.into()));
+    let made = history(&["backup", "copy.db"]);
+    assert_eq!((made.code, made.err.as_str()), (0, ""));
+    assert!(made.out.contains("copy.db: ") && made.out.contains("samples from"), "{}", made.out);
+    assert_eq!(history(&["backup", "copy.db"]).code, 73);
+    assert_eq!(history(&["backup", "other.db", "--quiet"]).out, "");
+
+    // Whoever closed the pipe does not want to hear about it.
+    let mut command = command(home.path());
+    command.args(["history", "export", "--format", "jsonl"]).args(place);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::with_capacity(512, child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let row: Value = serde_json::from_str(&line).unwrap();
+    assert!(row["time"].is_string() && row["value"].is_number(), "{row}");
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]));
+
+    let written = history(&["export", "--metric", "host_cpu_usage_ratio", "--output", "cpu.csv"]);
+    assert_eq!((written.code, written.out.as_str(), written.err.as_str()), (0, "", ""));
+    drop(daemon);
+    let cpu = history(&["export", "--metric", "host_cpu_usage_ratio"]);
+    let before = fs::read_to_string(home.path().join("cpu.csv")).unwrap();
+    assert!(before.lines().count() >= 8 && cpu.out.starts_with(&before), "{before} {}", cpu.out);
+    let copied = run_in(home.path(), &[], &["history", "info", "--json", "--file", "copy.db"]);
+    assert_eq!((copied.code, &copied.json()["raw_since"]), (0, &info["raw_since"]));
+    assert_eq!(history(&["export", "--metric", "host_cpu_usage"]).code, 64);
+    let nothing = history(&["export", "--to", "2020-01-01T00:00:00Z"]);
+    assert_eq!((nothing.code, nothing.out.lines().count()), (0, 1));
+    assert!(nothing.err.contains("the file has samples from"), "{}", nothing.err);
 }

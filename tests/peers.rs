@@ -5,6 +5,10 @@
 use crate::daemon::{Daemon, Guard, Launch, eventually, lines};
 use crate::http;
 use crate::load::{self, Writer};
+use lowtide_core::history::SeriesInfo;
+use lowtide_core::metric::Kind;
+use lowtide_core::units::Unit;
+use lowtide_store::history::{Frame, HistoryStore, SeriesId};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -54,6 +58,84 @@ fn promtool_finds_nothing_to_say_about_the_exposition() {
     let said =
         format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success() && said.trim().is_empty(), "{}: {said}", output.status);
+}
+
+#[test]
+fn promtool_takes_in_an_export_of_history() {
+    let Some(promtool) = peer("promtool") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("history.db");
+    let info = |metric: &str, suffix: &str, label: (&str, &str), kind, unit| SeriesInfo {
+        group: "addon.demo".into(),
+        metric: metric.into(),
+        suffix: suffix.into(),
+        labels: [(label.0.into(), label.1.into())].into(),
+        kind,
+        unit,
+    };
+    let odd = ("queue", "a\"b,c\nd\\e");
+    let series = [
+        info("addon_demo_jobs", "", odd, Kind::Gauge, Unit::Count),
+        info("addon_demo_read_bytes_total", "", odd, Kind::Counter, Unit::Bytes),
+        info("addon_demo_wait_seconds", "_bucket", ("le", "0.5"), Kind::Histogram, Unit::Seconds),
+        info("addon_demo_wait_seconds", "_bucket", ("le", "+Inf"), Kind::Histogram, Unit::Seconds),
+    ];
+    let mut store = HistoryStore::open(&file).unwrap();
+    let ids: Vec<_> = store.ids(&series).unwrap().into_iter().map(Option::unwrap).collect();
+    // Three hours of ticks over a midnight, with a gap in the second series.
+    let start = 20_000 * 86_400_000 - 3_600_000;
+    let frame = |tick: i64| {
+        let samples = ids.iter().enumerate().filter(|(series, _)| *series != 1 || tick % 700 > 20);
+        let sample = |(series, id): (usize, &SeriesId)| (*id, (tick * 3 + series as i64) as f64 / 8.0);
+        Frame { at_ms: start + tick * 5_000 + tick % 2, samples: samples.map(sample).collect() }
+    };
+    let frames: Vec<Frame> = (0..2_160).map(frame).collect();
+    store.append(&frames).unwrap();
+    let text = folder.path().join("history.om");
+    let ended = crate::cli::run_in(
+        folder.path(),
+        &[],
+        &[
+            "history",
+            "export",
+            "--format=openmetrics",
+            "--from=0",
+            "--file=history.db",
+            "--output=history.om",
+        ],
+    );
+    assert_eq!((ended.code, ended.out.as_str(), ended.err.as_str()), (0, "", ""));
+
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(&promtool);
+        let output = command.current_dir(folder.path()).args(arguments).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{arguments:?}: {said}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    run(&["tsdb", "create-blocks-from", "openmetrics", "history.om", "blocks"]);
+    // It opens nothing that has no log, as a server would leave it.
+    fs::create_dir(folder.path().join("blocks/wal")).unwrap();
+    let dumped = run(&["tsdb", "dump", "blocks"]);
+    let sample = |line: &str| -> (String, u64, i64) {
+        let mut words = line.rsplitn(3, ' ');
+        let time = words.next().unwrap().parse().unwrap();
+        let value: f64 = words.next().unwrap().parse().unwrap();
+        let name = words.next().unwrap().split('"').nth(1).unwrap().to_owned();
+        (name, value.to_bits(), time)
+    };
+    let mut found: Vec<(String, u64, i64)> = dumped.lines().map(sample).collect();
+    let mut written: Vec<(String, u64, i64)> = Vec::new();
+    for frame in &frames {
+        for (id, value) in &frame.samples {
+            let series = &series[ids.iter().position(|known| known == id).unwrap()];
+            written.push((format!("lowtide_{}", series.name()), value.to_bits(), frame.at_ms));
+        }
+    }
+    found.sort_unstable();
+    written.sort_unstable();
+    assert!(found == written, "{} samples of {}; {}", found.len(), written.len(), text.display());
+    assert!(dumped.contains(r#"queue="a\"b,c\nd\\e""#), "{:?}", dumped.lines().next());
 }
 
 /// One family of an exposition.

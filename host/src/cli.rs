@@ -1,6 +1,6 @@
 //! The command line: what can be typed, and which command it starts.
 
-use crate::commands::{self, addon::AddonCommand, lease::LeaseCommand};
+use crate::commands::{self, addon::AddonCommand, history::HistoryCommand, lease::LeaseCommand};
 use crate::exit::Exit;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use lowtide_addons::compile;
@@ -15,8 +15,9 @@ const DEFAULT_URL: &str = "http://127.0.0.1:4270";
     name = "lowtide",
     version,
     about = "Measures this machine and says whether now is a quiet time",
-    after_help = "Exit codes: 0 ok, 1 doctor found an error, an addon does not run or a lease is over, 64 usage or no such addon or lease, \
-                  69 daemon unreachable or address taken, 70 failed, 73 data folder cannot be made, 75 not quiet or not granted now, 76 not a lowtide daemon, 78 configuration wrong."
+    after_help = "Exit codes: 0 ok, 1 doctor found an error, an addon does not run, a lease is over or history has damaged rows, \
+                  64 usage or no such addon or lease, 69 daemon unreachable, address taken or no history, 70 failed, \
+                  73 a folder or file cannot be made, 75 not quiet or not granted now, 76 not a lowtide daemon, 78 configuration wrong."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -42,6 +43,11 @@ enum Command {
     Lease {
         #[command(subcommand)]
         command: LeaseCommand,
+    },
+    /// Look into the history file, copy it, and take numbers out of it; the daemon may run meanwhile or not
+    History {
+        #[command(subcommand)]
+        command: HistoryCommand,
     },
     /// Check the configuration, or print one with all defaults
     Config {
@@ -182,6 +188,7 @@ pub fn main() -> ExitCode {
         Command::Doctor(args) => commands::doctor::run(&args),
         Command::Addon { command } => commands::addon::run(&command),
         Command::Lease { command } => commands::lease::run(&command),
+        Command::History { command } => commands::history::run(&command),
         Command::Config { command: ConfigCommand::Check { config, json } } => {
             commands::config::check(&config, json)
         }

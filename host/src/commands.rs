@@ -4,6 +4,7 @@ pub(crate) mod addon;
 pub(crate) mod check;
 pub(crate) mod config;
 pub(crate) mod doctor;
+pub(crate) mod history;
 pub(crate) mod lease;
 pub(crate) mod output;
 pub(crate) mod serve;

@@ -69,6 +69,27 @@ pub struct HistorySize {
     pub rolled_since_day: Option<i64>,
 }
 
+/// What a look into the file finds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Contents {
+    /// As the writer tells it.
+    pub size: HistorySize,
+    /// Its schema.
+    pub schema: i64,
+    /// Newest moment with raw samples, milliseconds since 1970; `None` without any.
+    pub raw_until_ms: Option<i64>,
+    /// Ticks that are kept one by one.
+    pub ticks: u64,
+    /// Newest day with roll-ups, days since 1970; `None` without any.
+    pub rolled_until_day: Option<i64>,
+    /// Days with roll-ups.
+    pub rolled_days: u64,
+    /// Events.
+    pub events: u64,
+    /// Quiet intervals.
+    pub quiet_intervals: u64,
+}
+
 /// Pages that a checkpoint found and moved.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Synced {

@@ -6,7 +6,7 @@ use super::plan::{self, Piece, Plan, TooFine};
 use super::rows::{self, EventRow, EventsAsked, QuietRow};
 use super::seal::Damages;
 use super::segments::{self, Span};
-use super::{SeriesId, Shared, key, rollups, tail};
+use super::{Contents, Damage, HistorySize, SeriesId, Shared, key, retention, rollups, tail};
 use crate::file::Failure;
 use crate::{StoreError, is_corrupt, limits, open, unavailable};
 use lowtide_core::history::{Cells, SeriesInfo};
@@ -154,6 +154,53 @@ impl HistoryReader {
     /// When the file cannot be read.
     pub fn events(&mut self, asked: &EventsAsked) -> Result<Vec<EventRow>, StoreError> {
         self.with(|opened, damages| rows::events(&opened.connection, damages, asked))
+    }
+
+    /// What is in the file at this moment.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn contents(&mut self) -> Result<Contents, StoreError> {
+        self.with(|opened, damages| {
+            let transaction = opened.connection.unchecked_transaction()?;
+            refresh(&transaction, &mut opened.catalogue, &mut opened.spans, damages)?;
+            let rolled = rollups::days(&transaction, damages)?;
+            let (spans, mut tail) = (&opened.spans, Vec::new());
+            tail::each(&transaction, damages, |_, at_ms, _| {
+                tail.push(at_ms);
+                Ok(())
+            })?;
+            let (used_bytes, file_bytes) = retention::bytes(&transaction)?;
+            let first = spans.iter().map(|span| span.from_ms).chain(tail.iter().copied()).min();
+            let last = spans.iter().map(|span| span.to_ms).chain(tail.iter().copied()).max();
+            let rows = |table: &str| {
+                transaction.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0))
+            };
+            Ok(Contents {
+                size: HistorySize {
+                    used_bytes,
+                    file_bytes,
+                    series: opened.catalogue.len() as u64,
+                    segments: spans.len() as u64,
+                    raw_since_ms: first,
+                    rolled_since_day: rolled.first().copied(),
+                },
+                schema: transaction.pragma_query_value(None, "user_version", |row| row.get(0))?,
+                raw_until_ms: last,
+                ticks: spans.iter().map(|span| span.ticks as u64).sum::<u64>() + tail.len() as u64,
+                rolled_until_day: rolled.last().copied(),
+                rolled_days: rolled.len() as u64,
+                events: rows("event")?,
+                quiet_intervals: rows("quiet")?,
+            })
+        })
+    }
+
+    /// Rows that were found damaged so far, by whoever uses the file in this process.
+    #[must_use]
+    pub fn damages(&self) -> Vec<Damage> {
+        let known = self.shared.damages.lock().unwrap_or_else(PoisonError::into_inner);
+        known.iter().cloned().collect()
     }
 
     fn with<T>(

@@ -274,3 +274,31 @@ fn a_copy_is_whole_and_nothing_is_overwritten() {
     assert!(HistoryStore::backup(&missing, &folder.path().join("other.db")).is_err());
     assert!(!folder.path().join("other.db").exists());
 }
+
+#[test]
+fn a_look_into_the_file_finds_what_the_writer_tells() {
+    let (_folder, path) = folder();
+    let mut store = HistoryStore::open(&path).unwrap();
+    let mut reader = HistoryReader::open_file(&path).unwrap();
+    let empty = reader.contents().unwrap();
+    assert_eq!((empty.ticks, empty.raw_until_ms, empty.rolled_until_day), (0, None, None));
+    let ids = given(&mut store);
+    let ticks = minutes(2_000);
+    store.append(&ticks.iter().map(|tick| frame(&ids, tick)).collect::<Vec<_>>()).unwrap();
+    while store.roll_up(START + 2 * DAY_MS).unwrap() {}
+    store.add_events(&[event(START, "lease", None), event(START + 1, "state", None)]).unwrap();
+    let found = reader.contents().unwrap();
+    assert_eq!(found.size, store.size().unwrap());
+    let expected = Contents {
+        size: found.size,
+        schema: 2,
+        raw_until_ms: Some(START + 1_999 * 60_000),
+        ticks: 2_000,
+        rolled_until_day: Some(START / DAY_MS),
+        rolled_days: 1,
+        events: 2,
+        quiet_intervals: 0,
+    };
+    assert_eq!(found, expected);
+    assert_eq!(reader.damages(), []);
+}
