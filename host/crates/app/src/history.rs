@@ -213,7 +213,8 @@ impl History {
         };
         let result = use_it(reader).map_err(|error| HistoryError::Unavailable(error.to_string()));
         let mut status = self.status();
-        if status.readers.len() < READERS_KEPT {
+        // After the end none is kept.
+        if status.readers.len() < READERS_KEPT && status.make_reader.is_some() {
             status.readers.extend(taken.take());
         }
         result

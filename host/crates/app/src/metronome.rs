@@ -52,7 +52,11 @@ fn run(mut ticker: Ticker, mut runner: Runner, parts: &Parts, inbox: &Receiver<C
     let interval = ticker.interval();
     let mut due = clock::mono();
     let Parts { leases, addons, history } = parts;
-    let mut facts = TickFacts { leases: leases.as_ref().map(Leases::facts), ..TickFacts::default() };
+    let mut facts = TickFacts {
+        leases: leases.as_ref().map(Leases::facts),
+        history: history.as_ref().map(History::facts),
+        ..TickFacts::default()
+    };
     loop {
         let now = clock::now();
         facts.lateness = now.mono.since(due);

@@ -371,6 +371,12 @@ impl Writer {
             Some(store) => store.sync().map(drop),
             None => Ok(()),
         });
+        // Who closes the file last takes its log away, which a reader cannot.
+        let mut status = self.status();
+        status.make_reader = None;
+        status.readers.clear();
+        drop(status);
+        self.store = None;
         if let Err(error) = synced {
             let ticks = self.waiting.len();
             tracing::error!(%error, ticks, "the newest part of history could not be written and is lost");

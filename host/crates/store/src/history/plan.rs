@@ -35,7 +35,13 @@ pub(super) enum Piece {
     Raw { primes: Vec<Span>, segments: Vec<Span> },
 }
 
-pub(super) fn pieces(plan: &Plan, spans: &[Span], rolled: &[i64]) -> Result<Vec<Piece>, TooFine> {
+/// The pieces of an answer. A day that has ticks in the tail again is not rolled up as far as its samples are still there.
+pub(super) fn pieces(
+    plan: &Plan,
+    spans: &[Span],
+    rolled: &[i64],
+    tail_day: Option<i64>,
+) -> Result<Vec<Piece>, TooFine> {
     let (from_ms, to_ms) = (plan.range.from.unix_ms(), plan.range.to.unix_ms().min(plan.until_ms - 1));
     if to_ms < from_ms {
         return Ok(Vec::new());
@@ -51,8 +57,8 @@ pub(super) fn pieces(plan: &Plan, spans: &[Span], rolled: &[i64]) -> Result<Vec<
     let mut pieces: Vec<Piece> = Vec::new();
     for day in days {
         let of_day = || raw.iter().filter(|span| span.day() == day);
-        let is_rolled = rolled.binary_search(&day).is_ok();
         let has_raw = spans.iter().any(|span| span.day() == day);
+        let is_rolled = rolled.binary_search(&day).is_ok() && !(has_raw && tail_day == Some(day));
         let whole = cuts_no_bucket(from_ms, day) && cuts_no_bucket(plan.range.to.unix_ms() + 1, day);
         let whole = whole && (day + 1) * DAY_MS <= plan.until_ms;
         if is_rolled && (coarse && whole || !has_raw) {
@@ -122,7 +128,7 @@ mod tests {
     #[test]
     fn coarse_charts_take_roll_ups_and_samples_where_the_range_cuts_a_bucket() {
         let (spans, rolled) = week();
-        let ask = |from, to, step| pieces(&plan(from, to, step), &spans, &rolled);
+        let ask = |from, to, step| pieces(&plan(from, to, step), &spans, &rolled, None);
         let hours = |hours: i64| hours * HOUR;
         assert_eq!(shape(&ask(0, hours(96), Some(HOUR)).unwrap()), ["days [0, 1, 2]", "1+12"]);
         let cut = ask(hours(30) + 1, hours(96), Some(HOUR)).unwrap();
@@ -140,8 +146,8 @@ mod tests {
         let (spans, rolled) = week();
         let mut asked = plan(0, 96 * HOUR, Some(HOUR));
         asked.until_ms = 71 * HOUR;
-        assert_eq!(shape(&pieces(&asked, &spans, &rolled).unwrap()), ["days [0, 1]", "1+12"]);
+        assert_eq!(shape(&pieces(&asked, &spans, &rolled, None).unwrap()), ["days [0, 1]", "1+12"]);
         asked.until_ms = 0;
-        assert_eq!(pieces(&asked, &spans, &rolled).unwrap(), []);
+        assert_eq!(pieces(&asked, &spans, &rolled, None).unwrap(), []);
     }
 }

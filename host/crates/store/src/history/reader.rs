@@ -85,7 +85,8 @@ impl HistoryReader {
             let transaction = opened.connection.unchecked_transaction()?;
             refresh(&transaction, &mut opened.catalogue, &mut opened.spans, damages)?;
             let rolled = rollups::days(&transaction, damages)?;
-            let pieces = match plan::pieces(&plan, &opened.spans, &rolled) {
+            let tail_day = tail::newest_day(&transaction, damages)?;
+            let pieces = match plan::pieces(&plan, &opened.spans, &rolled, tail_day) {
                 Ok(pieces) => pieces,
                 Err(too_fine) => return Ok(use_it(Err(too_fine))),
             };

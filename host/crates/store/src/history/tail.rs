@@ -65,6 +65,20 @@ impl State {
     }
 }
 
+/// The day (since 1970) of the ticks of the tail: they are all of one.
+pub(super) fn newest_day(connection: &Connection, damages: &Damages) -> Result<Option<i64>, Failure> {
+    let mut query = connection.prepare_cached("SELECT id, sealed FROM tail ORDER BY id DESC LIMIT 1")?;
+    let mut rows = query.query([])?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    let id = row.get(0)?;
+    let content = seal::open(Table::Tail, id, row.get_ref(1)?.as_blob().unwrap_or_default());
+    let read = content.and_then(|content| Samples::read(content).ok());
+    if read.is_none() {
+        damages.add(Table::Tail, id);
+    }
+    Ok(read.map(|(at_ms, _)| at_ms.div_euclid(DAY_MS)))
+}
+
 /// Adds one tick.
 pub(super) fn append(connection: &Connection, state: &mut State, frame: &Frame) -> Result<(), Failure> {
     let id = state.newest + 1;

@@ -67,6 +67,8 @@ fn a_day_that_gets_more_ticks_is_rolled_up_again_and_one_without_samples_keeps_w
     let late = Tick { at_ms: START + 1_234, values: [Some(0.9), Some(1.0), None] };
     write(&mut store, std::slice::from_ref(&late));
     ticks.push(late);
+    let whole = all(START + 3 * DAY_MS - 1);
+    compare(&mut store.reader(), &ids, &ticks, whole, Some(900_000), true).unwrap();
     store.compact(START + 3 * DAY_MS).unwrap();
     assert!(store.roll_up(START + 3 * DAY_MS).unwrap());
     assert!(!store.roll_up(START + 3 * DAY_MS).unwrap());
