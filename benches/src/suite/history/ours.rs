@@ -152,7 +152,7 @@ fn path(question: &Question, data: &Data) -> String {
         let _ = write!(path, "&metric={}", spec.metric);
         let labels: Vec<String> = spec.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
         if !labels.is_empty() {
-            let _ = write!(path, "&labels={}", labels.join(",").replace('/', "%2F"));
+            let _ = write!(path, "&labels={}", escaped(&labels.join(",")));
         }
     }
     path += &match question.step_ms {
@@ -160,6 +160,22 @@ fn path(question: &Question, data: &Data) -> String {
         None => "&step=raw&agg=last".to_owned(),
     };
     path
+}
+
+/// A text as part of a query (RFC 3986, 2.1).
+fn escaped(text: &str) -> String {
+    let mut escaped = String::new();
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'=' | b',' | b'_' | b'-' | b'.' => {
+                escaped.push(char::from(byte));
+            }
+            other => {
+                let _ = write!(escaped, "%{other:02X}");
+            }
+        }
+    }
+    escaped
 }
 
 /// Numbers in the columns of an answer.
