@@ -2,6 +2,7 @@
 
 use crate::routes;
 use crate::shared::Shared;
+use axum::serve::ListenerExt as _;
 use lowtide_app::App;
 use lowtide_core::limits;
 use std::future::{Future, IntoFuture as _};
@@ -22,6 +23,8 @@ pub async fn serve(listeners: Vec<TcpListener>, app: App, stop: impl Future<Outp
     for listener in listeners {
         let mut closing = closing.clone();
         let closed = async move { drop(closing.wait_for(|closing| *closing).await) };
+        // A long answer is written in pieces: none must wait until the client has confirmed the one before (RFC 896).
+        let listener = listener.tap_io(|connection| drop(connection.set_nodelay(true)));
         servers.spawn(axum::serve(listener, router.clone()).with_graceful_shutdown(closed).into_future());
     }
     let failed = tokio::select! {

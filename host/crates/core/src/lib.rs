@@ -13,6 +13,7 @@ pub mod quiet;
 pub mod rate;
 pub mod report;
 pub mod snapshot;
+pub mod spans;
 pub mod state;
 pub mod units;
 pub mod window;

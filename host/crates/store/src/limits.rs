@@ -40,3 +40,6 @@ pub const QUIET_ROWS_MAX: i64 = 20_000;
 
 /// Pages of history held in memory by one reader, in KiB: a chart of a week reads about as much.
 pub const READ_CACHE_KIB: i64 = 2_048;
+
+/// Segments whose times one reader remembers: those of a week, 11 KB each.
+pub const SEGMENT_TIMES_KEPT: usize = 128;

@@ -90,9 +90,20 @@ impl Coder {
 
     /// Puts the `count` numbers of a column at the end of `out`, NaN where there is none.
     pub(crate) fn decode(&mut self, bytes: &[u8], count: usize, out: &mut Vec<f64>) -> Result<(), Garbled> {
+        self.decode_first(bytes, count, count, out)
+    }
+
+    /// As [`decode`](Self::decode), when only the first `wanted` numbers are needed: there may be more.
+    pub(crate) fn decode_first(
+        &mut self,
+        bytes: &[u8],
+        count: usize,
+        wanted: usize,
+        out: &mut Vec<f64>,
+    ) -> Result<(), Garbled> {
         let (form, mut rest) = bytes.split_first().ok_or(Garbled)?;
         if form & GAPS == 0 {
-            return self.decode_dense(*form, rest, count, out);
+            return self.decode_dense(*form, rest, whole_batches(wanted, count), out);
         }
         let length = usize::try_from(read_number(&mut rest)?).map_err(|_| Garbled)?;
         let (map, rest) = rest.split_at_checked(length).ok_or(Garbled)?;
@@ -156,6 +167,11 @@ impl Coder {
         }
         Ok(())
     }
+}
+
+/// Pco decodes in batches; it can stop between two.
+fn whole_batches(wanted: usize, count: usize) -> usize {
+    wanted.next_multiple_of(pco::FULL_BATCH_N).min(count)
 }
 
 /// The fewest decimals with which all numbers come back bit for bit, as the place in [`STEPS`]; the numbers in these steps are in `wholes`.

@@ -75,14 +75,15 @@ pub(super) fn pieces(
         if of_day().next().is_none() {
             continue;
         }
+        let inside = |span: &&Span| span.to_ms >= from_ms;
         match pieces.last_mut() {
-            Some(Piece::Raw { segments, .. }) => segments.extend(of_day().copied()),
+            Some(Piece::Raw { segments, .. }) => segments.extend(of_day().filter(inside).copied()),
             _ => {
-                let begin = of_day().map(|span| span.from_ms).min().unwrap_or(day * DAY_MS);
-                let earlier = |span: &&Span| span.day() < day;
-                let primes = segments::within(spans, begin, begin).into_iter();
-                let primes = primes.filter(|span| earlier(&span)).collect();
-                pieces.push(Piece::Raw { primes, segments: of_day().copied().collect() });
+                let begin = of_day().filter(inside).map(|span| span.from_ms).min();
+                let begin = begin.unwrap_or(from_ms);
+                let earlier = segments::within(spans, begin, begin).into_iter();
+                let primes = earlier.filter(|span| span.to_ms < begin).collect();
+                pieces.push(Piece::Raw { primes, segments: of_day().filter(inside).copied().collect() });
             }
         }
     }
@@ -132,9 +133,9 @@ mod tests {
         let hours = |hours: i64| hours * HOUR;
         assert_eq!(shape(&ask(0, hours(96), Some(HOUR)).unwrap()), ["days [0, 1, 2]", "1+12"]);
         let cut = ask(hours(30) + 1, hours(96), Some(HOUR)).unwrap();
-        assert_eq!(shape(&cut), ["0+10", "days [2]", "1+12"]);
+        assert_eq!(shape(&cut), ["1+9", "days [2]", "1+12"]);
         assert_eq!(shape(&ask(hours(72), hours(73), Some(10_000)).unwrap()), ["1+1"]);
-        assert_eq!(shape(&ask(hours(30), hours(31), None).unwrap()), ["0+2"]);
+        assert_eq!(shape(&ask(hours(30), hours(31), None).unwrap()), ["1+1"]);
         let refused = TooFine { raw_since_ms: Some(hours(24)), step_ms: ROLLUP_STEP_MS };
         assert_eq!(ask(0, hours(96), None), Err(refused));
         assert_eq!(ask(hours(1), hours(96), Some(60_000)), Err(refused));

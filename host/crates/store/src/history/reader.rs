@@ -5,7 +5,7 @@ use super::codec::Coder;
 use super::plan::{self, Piece, Plan, TooFine};
 use super::rows::{self, EventRow, EventsAsked, QuietRow};
 use super::seal::Damages;
-use super::segments::{self, Span};
+use super::segments::{self, Span, Timed};
 use super::{Contents, Damage, HistorySize, SeriesId, Shared, key, retention, rollups, tail};
 use crate::file::Failure;
 use crate::{StoreError, is_corrupt, limits, open, unavailable};
@@ -13,6 +13,7 @@ use lowtide_core::history::{Cells, SeriesInfo};
 use lowtide_core::limits::RATE_GAP_MAX_MS;
 use lowtide_core::window::Selector;
 use rusqlite::{Connection, OpenFlags, Transaction};
+use std::collections::HashMap;
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -36,6 +37,8 @@ struct Opened {
     spans: Vec<Span>,
     coder: Coder,
     buffer: Vec<f64>,
+    /// Times of the ticks of segments that were asked for lately, by number: they never change.
+    times: HashMap<i64, Arc<[i64]>>,
 }
 
 /// The file at one moment.
@@ -49,9 +52,6 @@ pub struct Reading<'a> {
     pieces: Vec<Loaded>,
     tail: Tail,
 }
-
-/// A segment with the times of its ticks.
-type Timed = (Span, Arc<[i64]>);
 
 enum Loaded {
     Rollups(Vec<i64>),
@@ -90,10 +90,14 @@ impl HistoryReader {
                 Ok(pieces) => pieces,
                 Err(too_fine) => return Ok(use_it(Err(too_fine))),
             };
-            let coder = &mut opened.coder;
+            if opened.times.len() > limits::SEGMENT_TIMES_KEPT {
+                opened.times.clear();
+            }
+            let end_ms = plan.range.to.unix_ms().saturating_add(1).min(plan.until_ms);
+            let (coder, known) = (&mut opened.coder, &mut opened.times);
             let pieces = pieces
                 .into_iter()
-                .map(|piece| load(&transaction, coder, damages, piece))
+                .map(|piece| load(&transaction, coder, damages, known, end_ms, piece))
                 .collect::<Result<_, Failure>>()?;
             let mut reading = Reading {
                 transaction,
@@ -219,6 +223,7 @@ impl HistoryReader {
                 spans: Vec::new(),
                 coder: Coder::default(),
                 buffer: Vec::new(),
+                times: HashMap::new(),
             }),
         };
         let result = opened.map_err(Failure::Sqlite).and_then(|mut opened| {
@@ -280,7 +285,7 @@ impl Reading<'_> {
             Loaded::Raw { segments, .. } => segments.as_slice(),
             Loaded::Rollups(_) => &[],
         });
-        let mut times: Vec<i64> = raw.flat_map(|(_, times)| times.iter().copied()).collect();
+        let mut times: Vec<i64> = raw.flat_map(|timed| timed.wanted().iter().copied()).collect();
         times.extend_from_slice(&self.tail.times);
         times.retain(|time| (from_ms..until_ms).contains(time));
         times.sort_unstable();
@@ -343,13 +348,18 @@ impl Reading<'_> {
     }
 
     fn lay_all(&mut self, series: SeriesId, counter: bool, cells: &mut Cells<'_>) -> Result<(), Failure> {
-        let (_, until_ms) = self.bounds();
         let Self { transaction, damages, coder, buffer, plan, pieces, tail, .. } = self;
         let column = tail.series.binary_search(&series).ok().and_then(|column| tail.columns.get(column));
         let column = column.map_or(&[][..], Vec::as_slice);
         // After the clock was set back the tail lies among the segments before it.
-        let mut mixed: Option<Vec<(i64, f64)>> = None;
-        let last = pieces.len().saturating_sub(1);
+        let among = |piece: &Loaded| match piece {
+            Loaded::Raw { segments, .. } => tail
+                .times
+                .first()
+                .is_some_and(|first| segments.iter().any(|timed| timed.span.to_ms >= *first)),
+            Loaded::Rollups(_) => false,
+        };
+        let home = pieces.iter().position(among);
         for (number, piece) in pieces.iter().enumerate() {
             match piece {
                 Loaded::Rollups(days) => {
@@ -373,10 +383,22 @@ impl Reading<'_> {
                             },
                         )?;
                     }
-                    let end = segments.iter().map(|(span, _)| span.to_ms).max();
-                    if number == last && tail.times.first().copied() <= end && !tail.times.is_empty() {
-                        mixed = Some(tail.times.iter().copied().zip(column.iter().copied()).collect());
+                    if home != Some(number) {
+                        segments::samples(
+                            transaction,
+                            coder,
+                            damages,
+                            segments,
+                            series,
+                            buffer,
+                            |times, values| {
+                                cells.samples(times, values, counter);
+                            },
+                        )?;
+                        continue;
                     }
+                    let mut mixed: Vec<(i64, f64)> =
+                        tail.times.iter().copied().zip(column.iter().copied()).collect();
                     segments::samples(
                         transaction,
                         coder,
@@ -385,26 +407,17 @@ impl Reading<'_> {
                         series,
                         buffer,
                         |times, values| {
-                            let end = times.partition_point(|time| *time < until_ms);
-                            let times = times.get(..end).unwrap_or_default();
-                            match &mut mixed {
-                                Some(mixed) => {
-                                    mixed.extend(times.iter().copied().zip(values.iter().copied()))
-                                }
-                                None => cells.samples(times, values, counter),
-                            }
+                            mixed.extend(times.iter().copied().zip(values.iter().copied()));
                         },
                     )?;
+                    mixed.sort_by_key(|(time, _)| *time);
+                    let (times, values): (Vec<i64>, Vec<f64>) = mixed.into_iter().unzip();
+                    cells.samples(&times, &values, counter);
                 }
             }
         }
-        match mixed {
-            Some(mut mixed) => {
-                mixed.sort_by_key(|(time, _)| *time);
-                let (times, values): (Vec<i64>, Vec<f64>) = mixed.into_iter().unzip();
-                cells.samples(&times, &values, counter);
-            }
-            None => cells.samples(&tail.times, column, counter),
+        if home.is_none() {
+            cells.samples(&tail.times, column, counter);
         }
         Ok(())
     }
@@ -441,18 +454,26 @@ fn refresh(
     Ok(())
 }
 
+/// Reads the times of the segments of a piece, up to the end of the range.
 fn load(
     connection: &Connection,
     coder: &mut Coder,
     damages: &Damages,
+    known: &mut HashMap<i64, Arc<[i64]>>,
+    end_ms: i64,
     piece: Piece,
 ) -> Result<Loaded, Failure> {
     let mut timed = |spans: Vec<Span>| -> Result<Vec<Timed>, Failure> {
         let mut found = Vec::with_capacity(spans.len());
         for span in spans {
-            if let Some(times) = segments::times(connection, coder, damages, &span)? {
-                found.push((span, times));
-            }
+            let times = match known.get(&span.id) {
+                Some(times) => Some(Arc::clone(times)),
+                None => segments::times(connection, coder, damages, &span)?,
+            };
+            let Some(times) = times else { continue };
+            known.insert(span.id, Arc::clone(&times));
+            let wanted = times.partition_point(|time| *time < end_ms);
+            found.push(Timed { span, times, wanted });
         }
         Ok(found)
     };

@@ -40,7 +40,7 @@ pub(super) fn roll(
     let mut of_day = Vec::new();
     for span in segments::within(&known.segments, day_ms, day_ms + DAY_MS - 1) {
         if let Some(times) = segments::times(connection, coder, damages, &span)? {
-            of_day.push((span, times));
+            of_day.push(segments::Timed { span, wanted: times.len(), times });
         }
     }
     let mut buffer = Vec::new();

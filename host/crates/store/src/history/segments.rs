@@ -26,6 +26,22 @@ impl Span {
     }
 }
 
+/// A segment with the times of its ticks.
+#[derive(Clone, Debug)]
+pub(super) struct Timed {
+    pub(super) span: Span,
+    pub(super) times: Arc<[i64]>,
+    /// How many of them, from the first on, are asked for.
+    pub(super) wanted: usize,
+}
+
+impl Timed {
+    /// The times that are asked for.
+    pub(super) fn wanted(&self) -> &[i64] {
+        self.times.get(..self.wanted).unwrap_or_default()
+    }
+}
+
 /// All segments, in the order of their numbers.
 pub(super) fn load(connection: &Connection, damages: &Damages) -> Result<Vec<Span>, Failure> {
     load_after(connection, damages, 0)
@@ -84,22 +100,24 @@ pub(super) fn times(
     Ok(Some(numbers.iter().map(|ms| *ms as i64).collect()))
 }
 
-/// Puts the samples of a series in a segment at the end of `values`, one for each tick. Returns false when it has none there.
+/// Puts the samples of a series in a segment at the end of `values`: those of the ticks that are wanted, or more. Returns false when it has
+/// none there.
 pub(super) fn chunk(
     connection: &Connection,
     coder: &mut Coder,
     damages: &Damages,
-    span: &Span,
+    timed: &Timed,
     series: SeriesId,
     values: &mut Vec<f64>,
 ) -> Result<bool, Failure> {
     let mut query = connection.prepare_cached("SELECT sealed FROM chunk WHERE id = ?1")?;
+    let Timed { span, wanted, .. } = timed;
     let key = key(span.id, series);
     let mut rows = query.query([key])?;
     let Some(row) = rows.next()? else { return Ok(false) };
     let content = seal::open(Table::Chunk, key, row.get_ref(0)?.as_blob().unwrap_or_default());
     let start = values.len();
-    if content.and_then(|content| coder.decode(content, span.ticks, values).ok()).is_none() {
+    if content.and_then(|content| coder.decode_first(content, span.ticks, *wanted, values).ok()).is_none() {
         values.truncate(start);
         damages.add(Table::Chunk, key);
         return Ok(false);
@@ -304,33 +322,33 @@ fn write_chunk(
     Ok(())
 }
 
-/// Hands the samples of a series in these segments to `take`, sorted by time, as few pieces as there are segments. Their times are given
-/// beside them.
+/// Hands the samples of a series in these segments to `take`, sorted by time, as few pieces as there are segments. The times beside them are
+/// those of the ticks that are wanted: the first of each segment, or all.
 pub(super) fn samples(
     connection: &Connection,
     coder: &mut Coder,
     damages: &Damages,
-    segments: &[(Span, Arc<[i64]>)],
+    segments: &[Timed],
     series: SeriesId,
     buffer: &mut Vec<f64>,
     mut take: impl FnMut(&[i64], &[f64]),
 ) -> Result<(), Failure> {
-    let sorted = segments.is_sorted_by(|(one, _), (next, _)| one.to_ms < next.from_ms);
+    let sorted = segments.is_sorted_by(|one, next| one.span.to_ms < next.span.from_ms);
     if sorted {
-        for (span, times) in segments {
+        for timed in segments {
             buffer.clear();
-            if chunk(connection, coder, damages, span, series, buffer)? {
-                take(times, buffer);
+            if chunk(connection, coder, damages, timed, series, buffer)? {
+                take(timed.wanted(), buffer);
             }
         }
         return Ok(());
     }
     // The clock was set back: ticks of two runs lie between each other.
     let mut all = Vec::new();
-    for (span, times) in segments {
+    for timed in segments {
         buffer.clear();
-        if chunk(connection, coder, damages, span, series, buffer)? {
-            all.extend(times.iter().copied().zip(buffer.iter().copied()));
+        if chunk(connection, coder, damages, timed, series, buffer)? {
+            all.extend(timed.wanted().iter().copied().zip(buffer.iter().copied()));
         }
     }
     all.sort_by_key(|(time, _)| *time);
