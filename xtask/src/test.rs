@@ -66,6 +66,9 @@ const SOAK_LEASE_STEPS: u64 = 10_000_000;
 /// How often the slow suite kills a daemon that gives out leases; a plain test run does it a hundred times.
 const SOAK_KILL_CYCLES: u64 = 1_000;
 
+/// Random images of each crash of the file of history in the slow suite; a plain test run draws two.
+const SOAK_CRASH_DRAWS: u64 = 40;
+
 /// The slow suite. Most of its tests return at once unless they are called from here.
 pub(crate) fn soak(project: &Project, arguments: &[String]) -> Result<()> {
     let mut peers = Peers::get(project)?;
@@ -83,13 +86,19 @@ pub(crate) fn soak(project: &Project, arguments: &[String]) -> Result<()> {
     if !arguments.is_empty() {
         return Ok(());
     }
-    let mut steps = Runner::new(project);
-    steps.command.args(["--package", "lowtide-core", "--lib", "a_million_random_steps"]);
-    steps.command.env("LOWTIDE_LEASE_STEPS", SOAK_LEASE_STEPS.to_string());
-    if steps.nextest {
-        steps.command.args(["--profile", "soak", "--no-capture"]);
+    let more = [
+        ("lowtide-core", "a_million_random_steps", "LOWTIDE_LEASE_STEPS", SOAK_LEASE_STEPS),
+        ("lowtide-store", "history::tests::crash", "LOWTIDE_CRASH_DRAWS", SOAK_CRASH_DRAWS),
+    ];
+    for (package, tests, variable, number) in more {
+        let mut runner = Runner::new(project);
+        runner.command.args(["--package", package, "--lib", tests]).env(variable, number.to_string());
+        if runner.nextest {
+            runner.command.args(["--profile", "soak", "--no-capture"]);
+        }
+        runner.run(project, &peers)?;
     }
-    steps.run(project, &peers)
+    Ok(())
 }
 
 /// Builds the daemon, all tests and all examples in one go, so that they share one set of dependencies.

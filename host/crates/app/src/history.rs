@@ -68,6 +68,8 @@ pub struct HistoryFacts {
     pub lost_ticks: u64,
     /// Recorded ticks that are not in the file yet.
     pub waiting_ticks: u64,
+    /// Ticks that the thread that writes has not looked at yet: more than a few when the disk is slow.
+    pub queued_ticks: u64,
     /// Events that are lost since the start.
     pub lost_events: u64,
     /// Series that are not kept because the catalogue is full.
@@ -105,6 +107,8 @@ struct Status {
     health: HistoryHealth,
     /// Ticks that found no place in the queue.
     refused_ticks: u64,
+    /// Ticks in the queue.
+    queued_ticks: u64,
     /// The quiet interval that goes on.
     quiet_now: Option<QuietNow>,
     /// Readers that nobody uses, and one to copy; empty until the file could be opened.
@@ -151,10 +155,15 @@ impl History {
 
     /// Takes over the state of a tick. Never waits: when the queue is full the tick is lost, and counted.
     pub fn tick(&self, state: &Arc<HostState>) -> HistoryFacts {
-        if let Err(TrySendError::Full(_)) = self.queue.try_send(Message::Tick(Arc::clone(state))) {
-            self.status().refused_ticks += 1;
+        // Counted before it is sent: it may be taken at once.
+        self.status().queued_ticks += 1;
+        let sent = self.queue.try_send(Message::Tick(Arc::clone(state)));
+        let mut status = self.status();
+        if let Err(error) = sent {
+            status.queued_ticks -= 1;
+            status.refused_ticks += u64::from(matches!(error, TrySendError::Full(_)));
         }
-        self.facts()
+        status.facts()
     }
 
     /// Numbers of this moment.
@@ -242,6 +251,7 @@ impl History {
 impl Status {
     fn facts(&self) -> HistoryFacts {
         let facts = self.health.facts;
-        HistoryFacts { lost_ticks: facts.lost_ticks + self.refused_ticks, ..facts }
+        let lost_ticks = facts.lost_ticks + self.refused_ticks;
+        HistoryFacts { lost_ticks, queued_ticks: self.queued_ticks, ..facts }
     }
 }

@@ -117,6 +117,9 @@ fn of_leases(leases: &Leases) -> Check {
     Check { name: "leases".into(), status, detail }
 }
 
+/// Ticks in the queue of history that show a disk that does not keep up: half a minute at 2 s.
+const SLOW_DISK_TICKS: u64 = 16;
+
 /// History that cannot be written costs the past and nothing else: never an error.
 fn of_history(history: &HistoryHealth) -> Check {
     let facts = &history.facts;
@@ -144,6 +147,11 @@ fn of_history(history: &HistoryHealth) -> Check {
         )
     } else if !lost.is_empty() {
         (Status::Warn, format!("kept, but the disk was too slow{lost}"))
+    } else if facts.queued_ticks > SLOW_DISK_TICKS {
+        (
+            Status::Warn,
+            format!("the disk is slow: {} ticks wait for it, none is lost yet", facts.queued_ticks),
+        )
     } else if facts.left_out_series > 0 {
         (Status::Warn, format!("{} series are not kept: the catalogue is full", facts.left_out_series))
     } else if facts.thinning > 1 {

@@ -25,6 +25,12 @@ static WAITING: MetricDef = MetricDef::gauge(
     &[],
     "Recorded ticks that are not in the file yet.",
 );
+static QUEUED: MetricDef = MetricDef::gauge(
+    "history_queued_ticks",
+    Unit::Count,
+    &[],
+    "Ticks that were not looked at yet: more than a few when the disk is slow.",
+);
 static WORKS: MetricDef = MetricDef::gauge(
     "history_storage_works",
     Unit::Count,
@@ -68,11 +74,12 @@ static THINNING: MetricDef = MetricDef::gauge(
     "Of so many ticks that are due one is recorded; above 1 when fewer bytes may be written than would be.",
 );
 
-pub(super) static METRICS: [&MetricDef; 13] = [
+pub(super) static METRICS: [&MetricDef; 14] = [
     &RECORDED,
     &LOST,
     &LOST_EVENTS,
     &WAITING,
+    &QUEUED,
     &WORKS,
     &USED,
     &FILE,
@@ -92,6 +99,7 @@ pub(super) fn write(out: &mut SampleBuffer, facts: &HistoryFacts) {
         count(facts.lost_ticks),
         count(facts.lost_events),
         count(facts.waiting_ticks),
+        count(facts.queued_ticks),
         f64::from(u8::from(facts.storage_works)),
         count(size.used_bytes),
         count(size.file_bytes),

@@ -148,7 +148,9 @@ impl Writer {
             }
         }
         self.waiting_quiet.extend(taken.quiet_ended);
-        self.status().quiet_now = self.recorder.quiet_now();
+        let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+        status.queued_ticks = status.queued_ticks.saturating_sub(1);
+        status.quiet_now = self.recorder.quiet_now();
     }
 
     /// Takes what happened since the last look. Ticks are no news.
