@@ -28,7 +28,7 @@ impl Before {
 
     /// The increase per second from the sample before to this one, which then is the one before. A counter that fell was reset and has
     /// counted up from zero since. `None` for the first sample, when no time has passed, and when more than
-    /// [`limits::RATE_GAP_MAX`] has.
+    /// [`limits::RATE_GAP_MAX_MS`] has.
     #[inline]
     pub fn rate(&mut self, time_ms: i64, value: f64) -> Option<f64> {
         let (before_ms, before) = self.0.replace((time_ms, value))?;

@@ -108,14 +108,14 @@ impl Serialize for Columns<'_> {
 
 impl Serialize for Column<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        const EXACT: i64 = 9_007_199_254_740_992;
+        const EXACT: u64 = 9_007_199_254_740_992;
         let mut numbers = serializer.serialize_seq(Some(self.0.len()))?;
         for value in self.0 {
             // Whole values without a fraction, so that bytes read as bytes; what is not finite becomes null.
             #[expect(clippy::cast_possible_truncation, reason = "what does not come back is no whole number")]
             let whole = *value as i64;
             #[expect(clippy::cast_precision_loss, reason = "exact below 2^53, checked here")]
-            if whole as f64 == *value && whole.abs() <= EXACT {
+            if whole as f64 == *value && whole.unsigned_abs() <= EXACT {
                 numbers.serialize_element(&whole)?;
             } else {
                 numbers.serialize_element(value)?;
