@@ -174,6 +174,36 @@ fn series_of_the_past_are_answered_in_cells_of_any_size_and_streamed_when_long()
 }
 
 #[test]
+fn a_series_that_changed_its_kind_is_two_and_each_has_its_own_past() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    std::fs::create_dir_all(&data).unwrap();
+    let mut store = HistoryStore::open(&data.join("history.db")).unwrap();
+    let info = |kind| SeriesInfo {
+        group: "addon.gone".into(),
+        metric: "gone_things".into(),
+        suffix: "".into(),
+        labels: [].into(),
+        kind,
+        unit: Unit::Count,
+    };
+    let now_ms = lowtide_clock::now().wall.unix_ms();
+    let times: Vec<i64> = (0..10).map(|tick| now_ms - 600_000 + tick * 10_000).collect();
+    let ids = store.ids(&[info(Kind::Gauge), info(Kind::Counter)]).unwrap();
+    let ids: Vec<SeriesId> = ids.into_iter().map(Option::unwrap).collect();
+    store.append_columns(&times, &ids, &[vec![3.5; 10], (0..10).map(f64::from).collect()]).unwrap();
+    drop(store);
+    let daemon = Launch::with("[collectors]\ntick_seconds = 1\n").data(&data).start();
+    let answer = daemon.json("/api/system-stats/history?metric=gone_things&step=raw&agg=avg,last");
+    let series = answer["series"].as_array().unwrap();
+    let shown: Vec<_> = series
+        .iter()
+        .map(|one| (one["kind"].as_str().unwrap(), &one["values"]["avg"][3], &one["values"]["last"][3]))
+        .collect();
+    assert_eq!(shown, [("gauge", &3.5.into(), &3.5.into()), ("counter", &0.1.into(), &3.into())], "{answer}");
+}
+
+#[test]
 fn a_client_that_goes_in_the_middle_of_an_answer_frees_its_place() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");

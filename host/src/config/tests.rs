@@ -80,7 +80,7 @@ fn every_kind_of_mistake_in_a_file_has_its_place_and_its_text() {
         (
             "tick_seconds = 5",
             "config.toml:1:1: tick_seconds: unknown key (did you mean collectors.tick_seconds), allowed at the top \
-             level: server, storage, addons, addon, log, collectors, quiet, leases",
+             level: server, storage, addons, addon, log, collectors, quiet, history, leases",
         ),
         (
             "[log]\n\"quiet\\u001b[1m\" = 5",
@@ -89,7 +89,7 @@ fn every_kind_of_mistake_in_a_file_has_its_place_and_its_text() {
         (
             "\"log.level\" = \"info\"",
             "config.toml:1:1: \"log.level\": unknown key, allowed at the top level: server, storage, addons, addon, log, \
-             collectors, quiet, leases",
+             collectors, quiet, history, leases",
         ),
         (
             "[collectors]\ntick_seconds = \"2\"",

@@ -6,9 +6,14 @@ use lowtide_core::limits;
 use lowtide_core::units::WallTime;
 use lowtide_core::window::{Agg, Selector, TimeRange, Window};
 use lowtide_store::history::{Plan, Reading, SeriesId, TooFine};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
+
+/// What of a full window is read from the file: more than an answer takes to make.
+const SEAM_MARGIN_MS: i64 = 10_000;
+
+const WINDOW_MS: i64 = 3_600_000;
 
 /// Why there is no history to show.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -43,8 +48,8 @@ pub struct Laying<'a> {
     series: Vec<SeriesInfo>,
     /// How many of them are the window's.
     in_window: usize,
-    /// Which of them the file has.
-    in_file: HashMap<String, SeriesId>,
+    /// Which of them the file has. What changed its kind or unit is another series of the same name.
+    in_file: HashMap<SeriesInfo, SeriesId>,
 }
 
 impl<'a> Laying<'a> {
@@ -68,18 +73,20 @@ impl<'a> Laying<'a> {
         let mut in_file = HashMap::new();
         if let Some(history) = history {
             let found = history.read(|reader| reader.matching(&asked.selector))?;
-            let known: HashMap<String, ()> = series.iter().map(|info| (info.key(), ())).collect();
-            for (id, info) in found {
-                let key = info.key();
-                if !known.contains_key(&key) {
-                    series.push(info);
-                }
-                in_file.insert(key, id);
-            }
+            in_file.extend(found.into_iter().map(|(id, info)| (info, id)));
+            let known: HashSet<&SeriesInfo> = series.iter().collect();
+            let mut past: Vec<(SeriesId, SeriesInfo)> = in_file
+                .iter()
+                .filter(|(info, _)| !known.contains(info))
+                .map(|(info, id)| (*id, info.clone()))
+                .collect();
+            past.sort_unstable_by_key(|(id, _)| *id);
+            series.extend(past.into_iter().map(|(_, info)| info));
         }
-        // While an answer is made the window loses its oldest ticks: the file has those.
-        let margin = if history.is_some() { limits::WINDOW / 360 } else { Duration::ZERO };
-        let seam = WallTime(begins.0.saturating_add(i64::try_from(margin.as_millis()).unwrap_or(0)));
+        // While an answer is made a full window loses its oldest ticks: the file has those.
+        let full = span.is_some_and(|span| span.to.0 - span.from.0 + 2 * SEAM_MARGIN_MS > WINDOW_MS);
+        let margin = if history.is_some() && full { SEAM_MARGIN_MS } else { 0 };
+        let seam = WallTime(begins.0.saturating_add(margin));
         Ok(Self { window, history, asked, seam, series, in_window, in_file })
     }
 
@@ -87,12 +94,6 @@ impl<'a> Laying<'a> {
     #[must_use]
     pub fn series_count(&self) -> usize {
         self.series.len()
-    }
-
-    /// Ticks of the window in the range, of which there are at most so many.
-    #[must_use]
-    pub fn window_ticks(&self) -> usize {
-        self.window.read().unwrap_or_else(PoisonError::into_inner).ticks_in(self.asked.range)
     }
 
     /// Lays the series one after the other. `begin` is given the axis first; it and `each` may end it all by returning false. Of a series
@@ -158,13 +159,13 @@ impl<'a> Laying<'a> {
         let (mut times, mut values) = (Vec::new(), Vec::new());
         for (number, info) in self.series.iter().enumerate() {
             if let Some(reading) = &mut reading
-                && let Some(id) = self.in_file.get(&info.key())
+                && let Some(id) = self.in_file.get(info)
             {
                 reading.lay(*id, &mut cells).map_err(failed)?;
             }
             times.clear();
             values.clear();
-            {
+            if number < self.in_window {
                 let window = self.window.read().unwrap_or_else(PoisonError::into_inner);
                 window.samples_of(info, with_before, &mut times, &mut values);
             }

@@ -7,12 +7,13 @@ use crate::limits;
 use lowtide_core::history::SeriesInfo;
 use rusqlite::{Connection, params};
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
-/// All series of the file, by number and by name.
+/// All series of the file, by number and by name. What changed its kind or unit is another series of the same name.
 #[derive(Debug, Default)]
 pub(super) struct Catalogue {
-    by_id: BTreeMap<SeriesId, SeriesInfo>,
-    by_key: HashMap<String, SeriesId>,
+    by_id: BTreeMap<SeriesId, Arc<SeriesInfo>>,
+    by_info: HashMap<Arc<SeriesInfo>, SeriesId>,
 }
 
 impl Catalogue {
@@ -41,8 +42,8 @@ impl Catalogue {
     }
 
     fn add(&mut self, id: SeriesId, info: SeriesInfo) {
-        // What changed its kind or unit is another series by the same name: the newest has it.
-        self.by_key.insert(info.key(), id);
+        let info = Arc::new(info);
+        self.by_info.insert(Arc::clone(&info), id);
         self.by_id.insert(id, info);
     }
 
@@ -51,11 +52,11 @@ impl Catalogue {
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (SeriesId, &SeriesInfo)> {
-        self.by_id.iter().map(|(id, info)| (*id, info))
+        self.by_id.iter().map(|(id, info)| (*id, &**info))
     }
 
     pub(super) fn get(&self, id: SeriesId) -> Option<&SeriesInfo> {
-        self.by_id.get(&id)
+        self.by_id.get(&id).map(|info| &**info)
     }
 
     /// The numbers of these series, given out now if they have none.
@@ -68,11 +69,8 @@ impl Catalogue {
     }
 
     fn id(&mut self, connection: &Connection, info: &SeriesInfo) -> Result<Option<SeriesId>, Failure> {
-        let known = self.by_key.get(&info.key()).copied();
-        if let Some(id) = known
-            && self.by_id.get(&id) == Some(info)
-        {
-            return Ok(Some(id));
+        if let Some(id) = self.by_info.get(info) {
+            return Ok(Some(*id));
         }
         if self.by_id.len() >= limits::CATALOGUE_SERIES_MAX {
             return Ok(None);
@@ -97,8 +95,7 @@ impl Catalogue {
     pub(super) fn remove(&mut self, connection: &Connection, id: SeriesId) -> Result<(), Failure> {
         connection.prepare_cached("DELETE FROM series WHERE id = ?1")?.execute([id.0])?;
         if let Some(info) = self.by_id.remove(&id) {
-            self.by_key.retain(|_, known| *known != id);
-            drop(info);
+            self.by_info.remove(&info);
         }
         Ok(())
     }

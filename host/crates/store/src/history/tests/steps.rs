@@ -148,6 +148,16 @@ fn series_of_which_nothing_is_left_leave_the_catalogue() {
 }
 
 #[test]
+fn what_changes_its_kind_and_back_has_two_numbers() {
+    let (_folder, path) = folder();
+    let mut store = HistoryStore::open(&path).unwrap();
+    let mut ask = |kind| store.ids(&[info("made_up_things", kind, Unit::Count)]).unwrap()[0].unwrap();
+    let (gauge, counter) = (ask(Kind::Gauge), ask(Kind::Counter));
+    assert_ne!(gauge, counter);
+    assert_eq!((ask(Kind::Gauge), ask(Kind::Counter)), (gauge, counter));
+}
+
+#[test]
 fn beyond_the_samples_a_fine_step_is_refused_with_what_would_work() {
     let (_folder, path) = folder();
     let mut store = HistoryStore::open(&path).unwrap();
