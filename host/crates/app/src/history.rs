@@ -118,8 +118,6 @@ struct Status {
 
 pub(crate) enum Message {
     Tick(Arc<HostState>),
-    /// Write everything, tell, and go on.
-    Flush(SyncSender<()>),
     Stop,
 }
 
@@ -227,13 +225,6 @@ impl History {
             status.readers.extend(taken.take());
         }
         result
-    }
-
-    /// Writes all that was taken over before. Blocks; returns false when the thread has ended.
-    #[must_use]
-    pub fn flush(&self) -> bool {
-        let (told, hears) = std::sync::mpsc::sync_channel(1);
-        self.queue.send(Message::Flush(told)).is_ok() && hears.recv().is_ok()
     }
 
     /// Writes what is left and ends the thread. Blocks.

@@ -4,6 +4,7 @@ use crate::open::{self, Durability, Schema};
 use crate::{Quarantine, StoreError, is_corrupt, leaves_doubt, unavailable};
 use rusqlite::Connection;
 use std::fmt;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -16,12 +17,16 @@ pub(crate) struct File {
     state: Mutex<State>,
     /// How often it was opened.
     opened: AtomicU64,
+    /// How often another file was there than before.
+    replaced: AtomicU64,
 }
 
 struct State {
     /// None after a failure that leaves doubt about the file: the next call opens it anew.
     connection: Option<Connection>,
     quarantine: Option<Quarantine>,
+    /// Device and number of the file that is open: they tell it from one that took its place.
+    identity: Option<(u64, u64)>,
     /// What SQLite said when it found the file corrupt in the last call: the next one puts it aside.
     corrupt: Option<String>,
 }
@@ -35,15 +40,25 @@ impl fmt::Debug for File {
 impl File {
     pub(crate) fn open(path: &Path, schema: Schema, durability: Durability) -> Result<Self, StoreError> {
         let opened = open::open(path, schema, durability, None)?;
-        let state =
-            State { connection: Some(opened.connection), quarantine: opened.quarantine, corrupt: None };
-        let path = path.to_owned();
-        Ok(Self { path, schema, durability, state: Mutex::new(state), opened: AtomicU64::new(1) })
+        let state = State {
+            connection: Some(opened.connection),
+            quarantine: opened.quarantine,
+            identity: identity(path),
+            corrupt: None,
+        };
+        let (path, state) = (path.to_owned(), Mutex::new(state));
+        let (opened, replaced) = (AtomicU64::new(1), AtomicU64::new(0));
+        Ok(Self { path, schema, durability, state, opened, replaced })
     }
 
-    /// How often it was opened so far: another number than before means that it may be another file.
+    /// How often it was opened so far: after another number than before, what is known of it may no longer hold.
     pub(crate) fn opened(&self) -> u64 {
         self.opened.load(Ordering::Acquire)
+    }
+
+    /// How often so far it was another file than before: the one before was put aside, or somebody took it away.
+    pub(crate) fn replaced(&self) -> u64 {
+        self.replaced.load(Ordering::Acquire)
     }
 
     /// Takes the file for corrupt, for this reason: the next call puts it aside.
@@ -72,6 +87,11 @@ impl File {
             None => {
                 let opened = open::open(&self.path, self.schema, self.durability, state.corrupt.clone())?;
                 self.opened.fetch_add(1, Ordering::AcqRel);
+                let identity = identity(&self.path);
+                if opened.quarantine.is_some() || identity != state.identity {
+                    self.replaced.fetch_add(1, Ordering::AcqRel);
+                }
+                state.identity = identity;
                 state.corrupt = None;
                 state.quarantine = opened.quarantine.or(state.quarantine.take());
                 opened.connection
@@ -92,6 +112,10 @@ impl File {
             Failure::Sqlite(error) => unavailable(&self.path, &error),
         })
     }
+}
+
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    std::fs::metadata(path).ok().map(|file| (file.dev(), file.ino()))
 }
 
 /// Why work on the connection failed.

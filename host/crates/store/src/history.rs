@@ -213,9 +213,10 @@ impl HistoryStore {
     /// [`sync`](Self::sync) on.
     ///
     /// # Errors
-    /// When the file cannot be written: none of them is there then.
+    /// When the file cannot be written, or is another one than that which gave out the numbers of the series ([`generation`](Self::generation)
+    /// has changed then): none of them is there then.
     pub fn append(&mut self, frames: &[Frame]) -> Result<(), StoreError> {
-        self.write(|transaction, known, coder, damages| {
+        self.write_numbered(|transaction, known, coder, damages| {
             for frame in frames {
                 if known.tail.must_end_before(frame.at_ms) {
                     segments::compact(transaction, known, coder, damages)?;
@@ -231,7 +232,7 @@ impl HistoryStore {
     /// # Errors
     /// As [`append`](Self::append).
     pub fn append_segments(&mut self, frames: &[Frame]) -> Result<(), StoreError> {
-        self.write(|transaction, known, coder, damages| {
+        self.write_numbered(|transaction, known, coder, damages| {
             segments::compact(transaction, known, coder, damages)?;
             segments::add_frames(transaction, known, coder, frames)
         })
@@ -248,7 +249,7 @@ impl HistoryStore {
         series: &[SeriesId],
         columns: &[Vec<f64>],
     ) -> Result<(), StoreError> {
-        self.write(|transaction, known, coder, damages| {
+        self.write_numbered(|transaction, known, coder, damages| {
             segments::compact(transaction, known, coder, damages)?;
             segments::add_columns(transaction, known, coder, times_ms, series, columns)
         })
@@ -369,6 +370,23 @@ impl HistoryStore {
         &mut self,
         work: impl FnOnce(&Connection, &mut Known, &mut Coder, &Damages) -> Result<T, Failure>,
     ) -> Result<T, StoreError> {
+        self.write_if(false, work)
+    }
+
+    /// The same for what names series by their numbers: it is refused when the file turns out to be another one than that which gave them
+    /// out. In that the same numbers are other series.
+    fn write_numbered<T>(
+        &mut self,
+        work: impl FnOnce(&Connection, &mut Known, &mut Coder, &Damages) -> Result<T, Failure>,
+    ) -> Result<T, StoreError> {
+        self.write_if(true, work)
+    }
+
+    fn write_if<T>(
+        &mut self,
+        by_numbers: bool,
+        work: impl FnOnce(&Connection, &mut Known, &mut Coder, &Damages) -> Result<T, Failure>,
+    ) -> Result<T, StoreError> {
         let condemned = self.shared.condemned.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(reason) = condemned {
             self.file.condemn(reason);
@@ -377,6 +395,10 @@ impl HistoryStore {
         let Self { file, shared, known, coder, damages, seen } = self;
         let remembered = known.take();
         let result = file.with(|connection| {
+            if by_numbers && shared.generation.load(Ordering::Acquire) != file.replaced() {
+                let text = "it is another file than before, in which series have other numbers".to_owned();
+                return Err(Failure::Garbled(text));
+            }
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let mut now = match remembered.filter(|_| *seen == file.opened()) {
                 Some(known) => known,
@@ -387,10 +409,8 @@ impl HistoryStore {
             Ok((result, now))
         });
         shared.note(damages);
-        if *seen != file.opened() {
-            *seen = file.opened();
-            shared.generation.fetch_add(1, Ordering::AcqRel);
-        }
+        *seen = file.opened();
+        shared.generation.store(file.replaced(), Ordering::Release);
         let (result, now) = result?;
         *known = Some(now);
         Ok(result)

@@ -360,7 +360,7 @@ fn write_all<W: Write>(
     }
     let axis = match asked.step {
         Some(step) => Axis::steps(range, step),
-        None => Axis::ticks(reading.times(), range),
+        None => Axis::ticks(reading.times()?, range),
     };
     let times_ms: Vec<i64> = axis.starts().map(WallTime::unix_ms).collect();
     let mut cells = Cells::new(&axis, range, &asked.aggs);

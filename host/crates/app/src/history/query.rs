@@ -135,7 +135,8 @@ impl<'a> Laying<'a> {
         let axis = match step {
             Some(step) => Axis::steps(range, step),
             None => {
-                let mut times = reading.as_ref().map(Reading::times).unwrap_or_default();
+                let of_file = reading.as_ref().map(Reading::times).transpose().map_err(failed)?;
+                let mut times = of_file.unwrap_or_default();
                 let window = self.window.read().unwrap_or_else(PoisonError::into_inner);
                 times.extend(window.times_in(from_window));
                 drop(window);

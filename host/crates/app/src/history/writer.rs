@@ -106,25 +106,18 @@ pub(super) fn start(
 
 impl Writer {
     fn run(mut self, inbox: &Receiver<Message>) {
-        self.work(false);
+        self.work();
         loop {
-            let flush = match inbox.recv_timeout(TRY_AGAIN) {
-                Ok(Message::Tick(state)) => {
-                    self.take(&state);
-                    None
-                }
-                Ok(Message::Flush(told)) => Some(told),
+            match inbox.recv_timeout(TRY_AGAIN) {
+                Ok(Message::Tick(state)) => self.take(&state),
                 Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => {
                     self.end();
                     return;
                 }
-                Err(RecvTimeoutError::Timeout) => None,
-            };
-            self.take_events();
-            self.work(flush.is_some());
-            if let Some(told) = flush {
-                let _ = told.send(());
+                Err(RecvTimeoutError::Timeout) => {}
             }
+            self.take_events();
+            self.work();
         }
     }
 
@@ -171,13 +164,13 @@ impl Writer {
     }
 
     /// Writes what is due, tidies, and says how it went.
-    fn work(&mut self, flush: bool) {
+    fn work(&mut self) {
         let now = clock::now();
-        if self.next_try.is_some_and(|next| now.mono < next) && !flush {
+        if self.next_try.is_some_and(|next| now.mono < next) {
             self.tell();
             return;
         }
-        match self.try_work(now.mono, now.wall, flush) {
+        match self.try_work(now.mono, now.wall) {
             Ok(()) => {
                 if self.trouble.take().is_some() {
                     tracing::info!("history can be written again");
@@ -196,14 +189,15 @@ impl Writer {
         self.tell();
     }
 
-    fn try_work(&mut self, now: MonoTime, wall: WallTime, flush: bool) -> Result<(), StoreError> {
+    fn try_work(&mut self, now: MonoTime, wall: WallTime) -> Result<(), StoreError> {
         self.open()?;
         let spared = self.settings.low_wear.is_some();
-        let flush_due = flush || !spared || now >= self.next_flush;
+        let flush_due = !spared || now >= self.next_flush;
         if flush_due {
             self.write()?;
         }
-        if flush || (if spared { flush_due } else { now >= self.next_sync }) {
+        let sync_due = if spared { flush_due } else { now >= self.next_sync };
+        if sync_due {
             self.next_sync = now.plus(SYNC_INTERVAL);
             self.tidy(wall)?;
         }
@@ -245,16 +239,15 @@ impl Writer {
     /// Writes everything that waits.
     fn write(&mut self) -> Result<(), StoreError> {
         self.give_ids()?;
-        let Some(store) = &mut self.store else { return Ok(()) };
-        if !self.waiting.is_empty() {
-            let frames: Vec<Frame> = self.waiting.iter().map(|record| frame(record, &self.ids)).collect();
-            if self.settings.low_wear.is_some() {
-                store.append_segments(&frames)?;
-            } else {
-                store.append(&frames)?;
+        if let Err(error) = self.write_ticks() {
+            // Was it another file than that which gave out the numbers? Then there are others now.
+            if self.store.as_ref().is_none_or(|store| store.generation() == self.generation) {
+                return Err(error);
             }
-            self.waiting.clear();
+            self.give_ids()?;
+            self.write_ticks()?;
         }
+        let Some(store) = &mut self.store else { return Ok(()) };
         if !self.waiting_events.is_empty() {
             store.add_events(self.waiting_events.make_contiguous())?;
             self.waiting_events.clear();
@@ -268,6 +261,20 @@ impl Writer {
         if self.recorder.is_full() {
             self.recorder.forget();
             self.ids.clear();
+        }
+        Ok(())
+    }
+
+    fn write_ticks(&mut self) -> Result<(), StoreError> {
+        let Some(store) = &mut self.store else { return Ok(()) };
+        if !self.waiting.is_empty() {
+            let frames: Vec<Frame> = self.waiting.iter().map(|record| frame(record, &self.ids)).collect();
+            if self.settings.low_wear.is_some() {
+                store.append_segments(&frames)?;
+            } else {
+                store.append(&frames)?;
+            }
+            self.waiting.clear();
         }
         Ok(())
     }
@@ -332,13 +339,7 @@ impl Writer {
         self.next_flush = now.plus(low_wear.flush);
         let bytes = self.written_bytes - self.flushed_bytes;
         self.flushed_bytes = self.written_bytes;
-        let per_day = u128::from(bytes) * 86_400_000 / passed.as_millis().max(1);
-        let most = u128::from(low_wear.bytes_per_day);
-        if per_day > most {
-            self.thinning = (self.thinning * 2).min(THINNING_MAX);
-        } else if per_day * 3 < most && self.thinning > 1 {
-            self.thinning /= 2;
-        }
+        self.thinning = thinned(self.thinning, bytes, passed, low_wear.bytes_per_day);
     }
 
     fn tell(&self) {
@@ -386,6 +387,19 @@ impl Writer {
     }
 }
 
+/// Of how many due ticks one is recorded from now on, after so many bytes in so much time.
+fn thinned(before: u32, bytes: u64, passed: Duration, bytes_per_day: u64) -> u32 {
+    let per_day = u128::from(bytes) * 86_400_000 / passed.as_millis().max(1);
+    let most = u128::from(bytes_per_day);
+    if per_day > most {
+        (before * 2).min(THINNING_MAX)
+    } else if per_day * 3 < most {
+        (before / 2).max(1)
+    } else {
+        before
+    }
+}
+
 fn frame(record: &Record, ids: &[Option<SeriesId>]) -> Frame {
     let id = |place: u32| ids.get(place as usize).copied().flatten();
     let mut samples: Vec<(SeriesId, f64)> =
@@ -409,5 +423,27 @@ fn row(event: &Event, document: fn(&Event) -> serde_json::Value) -> EventRow {
         kind: event.kind.name().to_owned(),
         subject,
         document: document(event),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fewer_ticks_are_recorded_until_the_bytes_of_a_day_fit_and_more_again_when_there_is_room() {
+        let half_hour = Duration::from_secs(1_800);
+        // A disk that takes a megabyte every half hour with every tick, and may take twelve a day.
+        let bytes = |thinning: u32| 1_000_000 / u64::from(thinning);
+        let mut thinning = 1;
+        for _ in 0..10 {
+            thinning = thinned(thinning, bytes(thinning), half_hour, 12_000_000);
+        }
+        assert!(bytes(thinning) * 48 <= 12_000_000, "{thinning}");
+        assert_eq!(thinning, 4);
+        // Half of the series are gone, then most of them: there is room again.
+        assert_eq!(thinned(4, 40_000, half_hour, 12_000_000), 2);
+        assert_eq!(thinned(1, 0, half_hour, 12_000_000), 1);
+        assert_eq!(thinned(THINNING_MAX, u64::MAX / 48, half_hour, 1), THINNING_MAX);
     }
 }

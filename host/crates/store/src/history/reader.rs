@@ -99,7 +99,7 @@ impl HistoryReader {
                 .into_iter()
                 .map(|piece| load(&transaction, coder, damages, known, end_ms, piece))
                 .collect::<Result<_, Failure>>()?;
-            let mut reading = Reading {
+            let reading = Reading {
                 transaction,
                 damages,
                 catalogue: &opened.catalogue,
@@ -109,7 +109,6 @@ impl HistoryReader {
                 pieces,
                 tail: Tail::default(),
             };
-            reading.load_tail(&[])?;
             Ok(use_it(Ok(reading)))
         })?
     }
@@ -278,19 +277,25 @@ impl Reading<'_> {
     }
 
     /// The times of all ticks in the range that are kept one by one, sorted: milliseconds since 1970.
-    #[must_use]
-    pub fn times(&self) -> Vec<i64> {
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn times(&self) -> Result<Vec<i64>, StoreError> {
         let (from_ms, until_ms) = self.bounds();
         let raw = self.pieces.iter().flat_map(|piece| match piece {
             Loaded::Raw { segments, .. } => segments.as_slice(),
             Loaded::Rollups(_) => &[],
         });
         let mut times: Vec<i64> = raw.flat_map(|timed| timed.wanted().iter().copied()).collect();
-        times.extend_from_slice(&self.tail.times);
+        let of_tail = tail::each(&self.transaction, self.damages, |_, at_ms, _| {
+            times.push(at_ms);
+            Ok(())
+        });
+        of_tail.map_err(failed)?;
         times.retain(|time| (from_ms..until_ms).contains(time));
         times.sort_unstable();
         times.dedup();
-        times
+        Ok(times)
     }
 
     /// First moment of the range, and the first that is not read any more.
@@ -370,46 +375,21 @@ impl Reading<'_> {
                     }
                 }
                 Loaded::Raw { primes, segments } => {
+                    let mut read = |segments: &[Timed], take: &mut dyn FnMut(&[i64], &[f64])| {
+                        segments::samples(transaction, coder, damages, segments, series, buffer, take)
+                    };
                     if counter {
-                        segments::samples(
-                            transaction,
-                            coder,
-                            damages,
-                            primes,
-                            series,
-                            buffer,
-                            |times, values| {
-                                cells.prime(times, values);
-                            },
-                        )?;
+                        read(primes, &mut |times, values| cells.prime(times, values))?;
                     }
                     if home != Some(number) {
-                        segments::samples(
-                            transaction,
-                            coder,
-                            damages,
-                            segments,
-                            series,
-                            buffer,
-                            |times, values| {
-                                cells.samples(times, values, counter);
-                            },
-                        )?;
+                        read(segments, &mut |times, values| cells.samples(times, values, counter))?;
                         continue;
                     }
                     let mut mixed: Vec<(i64, f64)> =
                         tail.times.iter().copied().zip(column.iter().copied()).collect();
-                    segments::samples(
-                        transaction,
-                        coder,
-                        damages,
-                        segments,
-                        series,
-                        buffer,
-                        |times, values| {
-                            mixed.extend(times.iter().copied().zip(values.iter().copied()));
-                        },
-                    )?;
+                    read(segments, &mut |times, values| {
+                        mixed.extend(times.iter().copied().zip(values.iter().copied()));
+                    })?;
                     mixed.sort_by_key(|(time, _)| *time);
                     let (times, values): (Vec<i64>, Vec<f64>) = mixed.into_iter().unzip();
                     cells.samples(&times, &values, counter);

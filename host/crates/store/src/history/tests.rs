@@ -83,7 +83,7 @@ fn ask(
         let mut reading = reading.unwrap();
         let axis = match step {
             Some(step) => Axis::steps(range, Duration::from_millis(step.unsigned_abs())),
-            None => Axis::ticks(reading.times(), range),
+            None => Axis::ticks(reading.times()?, range),
         };
         let mut cells = Cells::new(&axis, range, &Agg::ALL);
         reading.prepare(&[series])?;

@@ -32,7 +32,7 @@ fn all_answers(store: &mut HistoryStore) -> Result<String, StoreError> {
             let Ok(mut reading) = reading else { return Ok(()) };
             let axis = match step {
                 Some(_) => Axis::steps(range, Duration::from_secs(3_600)),
-                None => Axis::ticks(reading.times(), range),
+                None => Axis::ticks(reading.times()?, range),
             };
             let mut cells = Cells::new(&axis, range, &Agg::ALL);
             reading.prepare(&ids)?;
@@ -145,6 +145,30 @@ fn a_file_that_breaks_under_the_daemon_is_put_aside_and_a_fresh_one_takes_over()
     assert!(store.generation() > generation);
     let ids: Vec<SeriesId> = ids.into_iter().flatten().collect();
     store.append(&[frame(&ids, &tick)]).unwrap();
+    let range = TimeRange { from: WallTime(START), to: WallTime(START + 6 * DAY_MS) };
+    compare(&mut store.reader(), &ids, &[tick], range, None, false).unwrap();
+}
+
+#[test]
+fn numbers_of_a_file_that_is_gone_are_not_written_to_the_fresh_one() {
+    let (_folder, path) = folder();
+    filled(&path);
+    let mut store = HistoryStore::open(&path).unwrap();
+    let ids = given(&mut store);
+    let generation = store.generation();
+    let tick = Tick { at_ms: START + 5 * DAY_MS, values: [Some(0.5), None, Some(7.0)] };
+    // A reader found out that the file is broken: the next write puts it aside.
+    *store.shared.condemned.lock().unwrap() = Some("it is broken".to_owned());
+    store.append(&[frame(&ids, &tick)]).unwrap_err();
+    assert!(store.quarantine().is_some() && store.generation() > generation);
+    // In the fresh file the series get their numbers in another order.
+    let mut infos = infos();
+    infos.reverse();
+    let mut ids: Vec<SeriesId> = store.ids(&infos).unwrap().into_iter().map(Option::unwrap).collect();
+    ids.reverse();
+    let mut one = frame(&ids, &tick);
+    one.samples.sort_by_key(|(id, _)| *id);
+    store.append(&[one]).unwrap();
     let range = TimeRange { from: WallTime(START), to: WallTime(START + 6 * DAY_MS) };
     compare(&mut store.reader(), &ids, &[tick], range, None, false).unwrap();
 }
