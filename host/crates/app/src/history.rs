@@ -19,12 +19,15 @@ use lowtide_store::history::{Damage, HistoryReader, HistorySize, Keep};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::mpsc::{SyncSender, TrySendError};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// Ticks that wait for the thread that writes: eight minutes at 2 s, longer than any disk stalls that still works.
 const QUEUE_MAX: usize = 256;
+
+/// How long a question about the past waits for the file to be opened, at the start of the daemon.
+const OPENING_MAX: Duration = Duration::from_secs(3);
 
 /// Readers of the file that are kept open: more at once are opened anew.
 const READERS_KEPT: usize = 2;
@@ -125,6 +128,8 @@ pub(crate) enum Message {
 #[derive(Clone)]
 pub struct History {
     status: Arc<Mutex<Status>>,
+    /// Told when the file was opened, or could not be.
+    opened: Arc<Condvar>,
     queue: SyncSender<Message>,
     thread: Arc<Mutex<Option<JoinHandle<()>>>>,
 }
@@ -143,8 +148,9 @@ impl History {
     pub fn start(settings: HistorySettings, events: Arc<EventLog>) -> std::io::Result<Self> {
         let (queue, inbox) = std::sync::mpsc::sync_channel(QUEUE_MAX);
         let status = Arc::new(Mutex::new(Status::default()));
-        let thread = writer::start(settings, inbox, Arc::clone(&status), events)?;
-        Ok(Self { status, queue, thread: Arc::new(Mutex::new(Some(thread))) })
+        let opened = Arc::new(Condvar::new());
+        let thread = writer::start(settings, inbox, Arc::clone(&status), Arc::clone(&opened), events)?;
+        Ok(Self { status, opened, queue, thread: Arc::new(Mutex::new(Some(thread))) })
     }
 
     fn status(&self) -> MutexGuard<'_, Status> {
@@ -192,10 +198,12 @@ impl History {
         (rolled.into_iter().chain(raw).min(), raw)
     }
 
-    /// Why nothing of the file can be read, if that is so.
+    /// Why nothing of the file can be read, if that is so. Blocks while the daemon starts: the file is opened beside it.
     #[must_use]
     pub fn unreadable(&self) -> Option<HistoryError> {
-        let status = self.status();
+        let opening = |status: &mut Status| status.make_reader.is_none() && status.health.trouble.is_none();
+        let waited = self.opened.wait_timeout_while(self.status(), OPENING_MAX, opening);
+        let status = waited.unwrap_or_else(PoisonError::into_inner).0;
         status.make_reader.is_none().then(|| {
             let why = status.health.trouble.clone();
             HistoryError::Unavailable(why.unwrap_or_else(|| "it has not been opened yet".to_owned()))
@@ -210,13 +218,15 @@ impl History {
         &self,
         use_it: impl FnOnce(&mut HistoryReader) -> Result<T, lowtide_store::StoreError>,
     ) -> Result<T, HistoryError> {
+        if let Some(error) = self.unreadable() {
+            return Err(error);
+        }
         let mut taken = {
             let mut status = self.status();
             status.readers.pop().or_else(|| status.make_reader.as_ref().map(HistoryReader::another))
         };
         let Some(reader) = &mut taken else {
-            let why = HistoryError::Unavailable("it has not been opened yet".to_owned());
-            return Err(self.unreadable().unwrap_or(why));
+            return Err(HistoryError::Unavailable("the daemon is stopping".to_owned()));
         };
         let result = use_it(reader).map_err(|error| HistoryError::Unavailable(error.to_string()));
         let mut status = self.status();

@@ -81,7 +81,6 @@ fn write(
 ) -> Result<(), Box<Problem>> {
     let app = &shared.app;
     let window = app.with_window(lowtide_core::window::Window::span);
-    let (held_since, ticks_since) = app.history().map(lowtide_app::History::held_since).unwrap_or_default();
     let begins = window.map(|window| window.from);
     // What is older may be there: that it cannot be seen must not look like a gap.
     if begins.is_some_and(|begins| asked.range.from < begins)
@@ -89,6 +88,7 @@ fn write(
     {
         return Err(failed(error, asked.range));
     }
+    let (held_since, ticks_since) = app.history().map(lowtide_app::History::held_since).unwrap_or_default();
     let held_since = held_since.into_iter().chain(begins).min();
     let ticks_since = ticks_since.into_iter().chain(begins).min();
     let range = asked.range;

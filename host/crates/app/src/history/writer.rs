@@ -13,7 +13,7 @@ use lowtide_store::{CHECKED_BYTES_MAX, StoreError};
 use std::collections::VecDeque;
 use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -42,6 +42,8 @@ pub type QuietNow = QuietRow;
 struct Writer {
     settings: HistorySettings,
     status: Arc<Mutex<Status>>,
+    /// Told when the file was opened, or could not be.
+    opened: Arc<Condvar>,
     events: Arc<EventLog>,
     recorder: Recorder,
     store: Option<HistoryStore>,
@@ -74,6 +76,7 @@ pub(super) fn start(
     settings: HistorySettings,
     inbox: Receiver<Message>,
     status: Arc<Mutex<Status>>,
+    opened: Arc<Condvar>,
     events: Arc<EventLog>,
 ) -> io::Result<JoinHandle<()>> {
     let now = clock::mono();
@@ -82,6 +85,7 @@ pub(super) fn start(
         next_flush: now.plus(settings.low_wear.map_or(Duration::ZERO, |low_wear| low_wear.flush)),
         settings,
         status,
+        opened,
         events,
         store: None,
         next_try: None,
@@ -364,6 +368,8 @@ impl Writer {
         facts.thinning = self.thinning;
         facts.damaged_rows = health.damages.len() as u64;
         facts.storage_works = self.store.is_some() && self.trouble.is_none();
+        drop(status);
+        self.opened.notify_all();
     }
 
     /// The last words: what waits, and that the quiet time has ended as far as anyone knows.
@@ -377,8 +383,10 @@ impl Writer {
         // Who closes the file last takes its log away, which a reader cannot.
         let mut status = self.status();
         status.make_reader = None;
+        status.health.trouble = Some("the daemon is stopping".to_owned());
         status.readers.clear();
         drop(status);
+        self.opened.notify_all();
         self.store = None;
         if let Err(error) = synced {
             let ticks = self.waiting.len();
