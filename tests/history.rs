@@ -342,5 +342,6 @@ fn without_history_there_is_the_last_hour_and_a_clear_word() {
         assert_eq!((answer.status, answer.problem()["code"].as_str()), (404, Some("history_off")), "{path}");
     }
     daemon.wait_for_tick(2);
-    assert!(ticks(&daemon, "metric=quiet_score&range=30d").len() >= 2);
+    let answer = daemon.json("/api/system-stats/history?step=raw&agg=last&metric=quiet_score&range=30d");
+    assert!(ticks(&daemon, "metric=quiet_score&range=30d").len() >= 2, "{answer}");
 }

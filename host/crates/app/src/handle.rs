@@ -12,7 +12,7 @@ use lowtide_clock as clock;
 use lowtide_collectors::{ApiMeter, CollectConfig, Runner};
 use lowtide_core::quiet::QuietConfig;
 use lowtide_core::state::HostState;
-use lowtide_core::units::Now;
+use lowtide_core::units::{Now, WallTime};
 use lowtide_core::window::Window;
 use std::fmt;
 use std::path::PathBuf;
@@ -172,6 +172,13 @@ impl App {
     /// Reads the window of the last hour. The tick waits while `read` runs: it must be short and must not block.
     pub fn with_window<T>(&self, read: impl FnOnce(&Window) -> T) -> T {
         read(&self.window.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The end of a question up to now: the tick of this state, as the window shows it. The wall time of its snapshot may be a millisecond
+    /// too early to hold it.
+    #[must_use]
+    pub fn shown_at(&self, state: &HostState) -> WallTime {
+        self.with_window(|window| window.shown(state.snapshot.at))
     }
 
     /// Finds the series that answer a question about the past. Blocks, if it is about more than the last hour.

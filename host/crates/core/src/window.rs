@@ -15,7 +15,7 @@ use crate::history::SeriesInfo;
 use crate::limits;
 use crate::metric::{Kind, Series, Text};
 use crate::report::{ADDON_GROUP, CollectorReport};
-use crate::units::{Now, Unit};
+use crate::units::{Now, Unit, WallTime};
 use packed::Packed;
 use std::collections::HashMap;
 use std::ops::Range;
@@ -120,6 +120,13 @@ impl Window {
     pub fn span(&self) -> Option<TimeRange> {
         let newest = self.ticks.checked_sub(1)?;
         Some(TimeRange { from: self.wall_of(self.oldest()), to: self.wall_of(newest) })
+    }
+
+    /// The wall time that the window shows for a moment. Both clocks are read in whole milliseconds, so it may be one away from the
+    /// wall time that was read at that moment.
+    #[must_use]
+    pub fn shown(&self, at: Now) -> WallTime {
+        if self.ticks == 0 { at.wall } else { WallTime(at.mono.as_millis() + self.anchor_ms) }
     }
 
     /// Writes one tick: the fresh samples of all reports.

@@ -211,7 +211,7 @@ pub(super) async fn get_metrics(
     let view = shared.addons()?.view(&named(name)?).map_err(refused)?;
     let state = shared.app.state().ok_or_else(Problem::not_ready)?;
     // Up to the newest tick: within one tick the answer stays the same, and so does its entity tag.
-    let range = params.range(state.snapshot.at.wall)?;
+    let range = params.range(shared.app.shown_at(&state))?;
     let usage = Selector {
         group: Some("addons".to_owned()),
         labels: vec![("addon".to_owned(), view.name.clone())],

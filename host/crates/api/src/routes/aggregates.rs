@@ -36,7 +36,7 @@ pub(super) async fn get_aggregates(
     let selector = params.selector()?;
     let state = shared.app.state().ok_or_else(Problem::not_ready)?;
     // Up to the newest tick: within one tick the answer stays the same, and so does its entity tag.
-    let range = params.range(state.snapshot.at.wall)?;
+    let range = params.range(shared.app.shown_at(&state))?;
     select::check(&selector, &state)?;
     let series = aggregate(&shared, &selector, range)?;
     let etag = query_tag(&shared, &state, &request);

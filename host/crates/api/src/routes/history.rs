@@ -63,7 +63,7 @@ pub(super) async fn get_history(
     let (selector, step, aggs) = (params.selector()?, params.step()?, params.aggs()?);
     let state = shared.app.state().ok_or_else(Problem::not_ready)?;
     // Up to the newest tick: within one tick the answer stays the same, and so does its entity tag.
-    let range = params.range(state.snapshot.at.wall)?;
+    let range = params.range(shared.app.shown_at(&state))?;
     let etag = query_tag(&shared, &state, &request);
     let asked = Asked { selector, range, aggs };
     let place = answer::place(&shared).await?;

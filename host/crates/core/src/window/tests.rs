@@ -4,7 +4,7 @@ use super::*;
 use crate::history::{Axis, Cells};
 use crate::metric::{MetricDef, SampleBuffer};
 use crate::report::{CollectorInfo, CollectorStatus, Samples};
-use crate::units::{MonoTime, WallTime};
+use crate::units::MonoTime;
 use proptest::prelude::*;
 use std::borrow::Cow;
 
@@ -47,6 +47,21 @@ fn report(buffer: &mut SampleBuffer) -> CollectorReport {
 fn at(seconds: u64) -> Now {
     let mono = MonoTime(Duration::from_secs(seconds));
     Now { mono, wall: WallTime(1_000_000_000 + i64::try_from(seconds).unwrap() * 1_000) }
+}
+
+#[test]
+fn the_newest_tick_is_within_the_moment_that_is_shown_for_it() {
+    let mut window = Window::new(Duration::from_secs(2));
+    let mut buffer = SampleBuffer::new();
+    buffer.push(&BUSY, &["sda"], 0.5);
+    let now = |micros: u64, wall| Now { mono: MonoTime(Duration::from_micros(micros)), wall: WallTime(wall) };
+    assert_eq!(window.shown(now(0, 77)), WallTime(77));
+    // The second reading of the monotonic clock is rounded down by less: a millisecond more went by than by the wall clock.
+    window.push(now(1_999, 5_000), [report(&mut buffer)].iter());
+    let newest = now(2_000_000, 6_998);
+    window.push(newest, [report(&mut buffer)].iter());
+    let until = |to| window.ticks_in(TimeRange { from: WallTime(0), to });
+    assert_eq!((until(newest.wall), until(window.shown(newest))), (1, 2));
 }
 
 fn all() -> TimeRange {
