@@ -7,10 +7,12 @@
 
 mod conditions;
 mod decide;
+mod edge;
 mod holders;
 pub mod invariants;
 mod ladder;
 mod ledger;
+mod look;
 mod moment;
 mod policy;
 mod queue;
@@ -19,8 +21,10 @@ mod tests;
 mod types;
 
 pub use conditions::Conditions;
+pub use edge::Edge;
 pub use holders::{HolderStats, Totals};
 pub use ledger::{Entry, Job, Ledger, Meta, Place, Share};
+pub use look::{EdgeMemory, Glimpse, edge};
 pub use moment::Moment;
 pub use policy::Policy;
 pub use queue::Forecast;
@@ -32,6 +36,7 @@ pub use types::{
 use crate::limits;
 use crate::units::{Now, WallTime};
 use conditions::Outlook;
+use edge::Needed;
 use holders::Holders;
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,6 +46,8 @@ use std::time::Duration;
 pub enum Input {
     /// Time has passed; with what is known of the host now, if anything is.
     Tick(Option<Box<Conditions>>),
+    /// A fast look at the host between ticks: what is in the way of work that runs, if anything is.
+    Edge(Option<Box<Edge>>),
     /// Someone asks for a lease.
     Request {
         /// For what.
@@ -54,6 +61,8 @@ pub enum Input {
         name: LeaseName,
         /// Who says so, if it says.
         holder: Option<Text>,
+        /// Whether someone waits for what the work is to do and does it at once: only such work is stopped on the first look.
+        reached: bool,
     },
     /// A holder tells how far it is. Counts as a heartbeat.
     Report {
@@ -150,6 +159,8 @@ pub struct Instruction {
     pub directive: Directive,
     /// How long the lease lives unless its holder is heard before; `None` while it stands still.
     pub expires_in: Option<Duration>,
+    /// Why it is not to go on as it was granted.
+    pub why: Option<Text>,
 }
 
 /// See [`Instruction`].
@@ -202,6 +213,8 @@ pub struct Scheduler {
     holders: Holders,
     /// The request that nobody may overtake any more.
     reserved: Option<LeaseId>,
+    /// When the machine was needed while work ran.
+    needed: Needed,
     /// When the newest step was.
     stepped: Option<Moment>,
     /// After the daemon itself stood still nothing expires before this.
@@ -225,6 +238,7 @@ impl Scheduler {
             outlook: Outlook::default(),
             holders: Holders::default(),
             reserved: None,
+            needed: Needed::default(),
             stepped: Some(now.mono.into()),
             spared_until: None,
             look_again: true,
@@ -258,7 +272,17 @@ impl Scheduler {
                 self.look(now, out);
                 self.request(now, *request, secret, out)
             }
-            Input::Heartbeat { name, holder } => self.heartbeat(now, name, holder.as_deref(), None, out),
+            Input::Edge(edge) => {
+                self.edge(now, edge.as_deref(), out);
+                Reply::Done
+            }
+            Input::Heartbeat { name, holder, reached } => {
+                let reply = self.heartbeat(now, name, holder.as_deref(), None, out);
+                if matches!(reply, Reply::Directive(_)) {
+                    self.ledger.reach(name.id, reached);
+                }
+                reply
+            }
             Input::Report { name, holder, progress } => {
                 self.heartbeat(now, name, holder.as_deref(), Some(progress), out)
             }
@@ -580,7 +604,12 @@ impl Scheduler {
             Phase::Active { .. } => (Directive::Continue, left),
             Phase::Queued | Phase::Ended { .. } => return None,
         };
-        Some(Instruction { lease, directive, expires_in })
+        let why = match (&lease.phase, directive) {
+            (Phase::Revoking { why, .. }, _) => Some(Text::clone(why)),
+            (_, Directive::Continue) => None,
+            _ => entry.eased_by.clone(),
+        };
+        Some(Instruction { lease, directive, expires_in, why })
     }
 
     #[expect(clippy::too_many_arguments, reason = "what a release says, and what every step has")]

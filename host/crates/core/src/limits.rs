@@ -105,6 +105,13 @@ pub const CAPACITY_UNITS_MAX: u32 = 10_000_000;
 /// How much earlier a request counts as made for each step of priority: a LOW one waits four hours for HIGH ones, and not for ever.
 pub const LEASE_PRIORITY_STEP: Duration = Duration::from_secs(2 * 3_600);
 
+/// Longest calm that work which had to give way waits for before it goes on. A foreground that returns once a minute is then hurt for a
+/// fraction of a second a minute.
+pub const RESUME_AFTER_MAX: Duration = Duration::from_secs(60);
+
+/// Work that has to give way again within this time went on too early.
+pub const RELAPSE_WITHIN: Duration = Duration::from_secs(120);
+
 /// Leases that have ended and are still known by name: so that a late heartbeat is told how it ended, and a repeated request gets the
 /// lease that it had.
 pub const LEASES_ENDED_KEPT: usize = 4_096;

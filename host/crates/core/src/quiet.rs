@@ -10,6 +10,7 @@ mod score;
 mod signals;
 
 pub use level::Level;
+pub(crate) use signals::CPU_PRESSURE_GATE_RATIO;
 pub use signals::{Direction, SIGNALS, SignalDef, SignalId};
 
 use crate::limits;

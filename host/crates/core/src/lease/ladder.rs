@@ -27,7 +27,10 @@ impl Scheduler {
             Level::Normal | Level::Quiet if self.outlook.cooling(mono, self.policy.cool_down).is_some() => {
                 return;
             }
-            Level::Normal | Level::Quiet => self.free_again(mono),
+            Level::Normal | Level::Quiet => {
+                let over = self.needed.is_over(mono, self.policy.resume_after);
+                self.free_again(mono, |entry| over || !entry.reached)
+            }
         };
         for event in events {
             self.emit(now, event, out);
@@ -75,8 +78,8 @@ impl Scheduler {
         }
     }
 
-    /// Back to what was granted: first it may go on, then it gets its units back as far as they are free.
-    fn free_again(&self, now: Moment) -> Vec<Event> {
+    /// Back to what was granted, for those who may: first it may go on, then it gets its units back as far as they are free.
+    pub(super) fn free_again(&mut self, now: Moment, may: impl Fn(&Entry) -> bool) -> Vec<Event> {
         let mut free = self.capacity(now).saturating_sub(self.ledger.used());
         let mut back = |lease: &Lease| match &lease.phase {
             Phase::Active { paused: Some(_), .. } => Some(Event::Resumed { id: lease.id }),
@@ -88,7 +91,12 @@ impl Scheduler {
             }
             _ => None,
         };
-        self.ledger.eased().take(limits::LEASE_SWEEP_MAX).filter_map(|entry| back(&entry.lease)).collect()
+        let eased = self.ledger.eased().filter(|entry| may(entry)).take(limits::LEASE_SWEEP_MAX);
+        let events: Vec<Event> = eased.filter_map(|entry| back(&entry.lease)).collect();
+        if !events.is_empty() {
+            self.note_resumed(now);
+        }
+        events
     }
 }
 
@@ -100,6 +108,6 @@ enum Step {
 }
 
 /// Work that was granted although the host was busy: business is no news to it.
-fn exempt(by: Rule) -> bool {
+pub(super) fn exempt(by: Rule) -> bool {
     matches!(by, Rule::HighPriority | Rule::Deadline | Rule::Allowed)
 }

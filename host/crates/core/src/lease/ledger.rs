@@ -30,6 +30,10 @@ pub struct Entry {
     pub changed: Moment,
     /// How far the work is.
     pub progress: Option<Box<Progress>>,
+    /// Why it stands still or has fewer units than it was granted, while it does.
+    pub eased_by: Option<Text>,
+    /// Whether it can be stopped within a fraction of a second: someone waits for what it is to do, and does it.
+    pub reached: bool,
 }
 
 impl Entry {
@@ -225,6 +229,8 @@ impl Ledger {
                 expires,
                 changed,
                 progress: None,
+                eased_by: None,
+                reached: false,
             };
             ledger.entries.insert(id, entry);
         }
@@ -378,6 +384,13 @@ impl Ledger {
         }
     }
 
+    /// Whether a lease can be stopped at once; its holder says so with each heartbeat.
+    pub(super) fn reach(&mut self, id: LeaseId, reached: bool) {
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.reached = reached;
+        }
+    }
+
     /// What its holder tells of the work.
     pub(super) fn note(&mut self, id: LeaseId, progress: Progress) {
         if let Some(entry) = self.entries.get_mut(&id) {
@@ -440,9 +453,10 @@ impl Ledger {
                     }),
                 }
             }
-            Event::Paused { id, .. } => self.change(*id, record.sequence, |entry, lease| {
+            Event::Paused { id, why } => self.change(*id, record.sequence, |entry, lease| {
                 if let Phase::Active { paused, .. } = &mut lease.phase {
                     entry.changed = now;
+                    entry.eased_by = Some(Text::clone(why));
                     *paused = Some(at);
                 }
             }),
@@ -452,8 +466,9 @@ impl Ledger {
                     *paused = None;
                 }
             }),
-            Event::Resized { id, units: to, .. } => self.change(*id, record.sequence, |_, lease| {
+            Event::Resized { id, units: to, why } => self.change(*id, record.sequence, |entry, lease| {
                 if let Phase::Active { units, .. } = &mut lease.phase {
+                    entry.eased_by = (*to < lease.request.units).then(|| Text::clone(why));
                     *units = *to;
                 }
             }),
@@ -505,12 +520,14 @@ impl Ledger {
             match undo {
                 Undo::Entry(id, before) => {
                     // What was heard meanwhile was heard.
-                    let heard = self.entries.get(&id).map(|entry| (entry.heard, entry.expires));
+                    let heard =
+                        self.entries.get(&id).map(|entry| (entry.heard, entry.expires, entry.reached));
                     self.put(
                         id,
                         before.map(|mut entry| {
-                            if let Some((heard, expires)) = heard {
+                            if let Some((heard, expires, reached)) = heard {
                                 (entry.heard, entry.expires) = (heard, entry.expires.max(expires));
+                                entry.reached = reached;
                             }
                             entry
                         }),
@@ -553,6 +570,8 @@ impl Ledger {
             expires: now.plus(ttl),
             changed: now,
             progress: None,
+            eased_by: None,
+            reached: false,
         };
         let before = self.put(id, Some(entry));
         self.journal.push_back((self.meta.sequence, Undo::Entry(id, before)));

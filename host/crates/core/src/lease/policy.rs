@@ -33,6 +33,8 @@ pub struct Policy {
     pub busy_after: Duration,
     /// How long a lease is left alone after its grant, PANIC excepted.
     pub settle: Duration,
+    /// How long the host must have been left alone before work that gave way goes on. Grows while it has to give way again and again.
+    pub resume_after: Duration,
     /// How long a holder has to give back what is revoked, unless the one who revokes says otherwise.
     pub revoke_grace: Duration,
     /// Longest time that a lease is held; then it is revoked.
@@ -60,6 +62,7 @@ impl Default for Policy {
             deadline_default: Duration::from_secs(7 * 86_400),
             busy_after: Duration::from_secs(120),
             settle: Duration::from_secs(90),
+            resume_after: Duration::from_secs(5),
             revoke_grace: Duration::from_secs(60),
             hold_max: Duration::from_secs(24 * 3_600),
             conditions_last: Duration::from_secs(6),

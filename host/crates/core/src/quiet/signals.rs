@@ -359,7 +359,7 @@ pub(super) struct Reading {
 }
 
 /// The CPU use above which CPU pressure means something: below it a single CPU-limited container can show 58 % pressure.
-const CPU_PRESSURE_GATE_RATIO: f64 = 0.70;
+pub(crate) const CPU_PRESSURE_GATE_RATIO: f64 = 0.70;
 
 /// The available share of memory below which a full swap is harmful (systemd-oomd asks for both as well).
 const SWAP_USED_GATE_RATIO: f64 = 0.10;

@@ -241,7 +241,7 @@ impl World {
 
     fn heartbeat(&mut self, client: usize) {
         let Some(name) = self.leases[client] else { return };
-        match self.step(Input::Heartbeat { name, holder: Some(text(HOLDERS[client])) }) {
+        match self.step(Input::Heartbeat { name, holder: Some(text(HOLDERS[client])), reached: false }) {
             Reply::Directive(_) => {
                 let until = self.get(name.id).map(|entry| entry.expires);
                 self.ensure(until == Some(Moment(self.mono + TTL_MS)), || format!("heard until {until:?}"));

@@ -105,7 +105,9 @@ const ROWS: [Row; 24] = [
             Box::new(move |when, scheduler, now, input| {
                 let free = scheduler.capacity(moment(now)).saturating_sub(scheduler.ledger().used());
                 if when == When::Before {
-                    broke = alone(scheduler, now, input).is_some_and(|request| request.units > free);
+                    // Nor is it denied for the sake of one that has waited long.
+                    broke = scheduler.reserved.is_none()
+                        && alone(scheduler, now, input).is_some_and(|request| request.units > free);
                     if broke {
                         *scheduler.ledger.parts().used = 0;
                     }
@@ -177,7 +179,10 @@ const ROWS: [Row; 24] = [
         bug: "a number of the log is skipped",
         make: || {
             before(|scheduler, _, input| {
-                if matches!(input, Input::Release { .. }) {
+                // One that ends something.
+                if let Input::Release { name, holder, .. } = input
+                    && scheduler.find(*name, holder.as_deref()).is_ok()
+                {
                     scheduler.ledger.parts().meta.sequence += 1;
                 }
             })

@@ -34,6 +34,7 @@ pub(super) struct Mine {
     pub(super) token: u64,
     pub(super) asked: Moment,
     pub(super) granted: Moment,
+    reached: bool,
     pub(super) lives_until: Moment,
     by: Rule,
     grace: Duration,
@@ -93,6 +94,10 @@ pub(super) struct Naive {
     disturbed: BTreeSet<Text>,
     busy_since: Option<Moment>,
     panicked: Option<Moment>,
+    /// When a look last showed that the machine is needed; when work last went on; how often that was too early.
+    needed: Option<Moment>,
+    resumed: Option<Moment>,
+    relapses: u32,
     stepped: Moment,
     spared_until: Option<Moment>,
     /// Thousandths of a question that each holder has left, and when that was so.
@@ -131,6 +136,9 @@ impl Naive {
             disturbed: BTreeSet::new(),
             busy_since: None,
             panicked: None,
+            needed: None,
+            resumed: None,
+            relapses: 0,
             stepped: moment(now),
             spared_until: None,
             patience: HashMap::new(),
@@ -191,8 +199,10 @@ impl Naive {
                 Undo::Lease(id, before) => {
                     let now = self.leases.remove(&id);
                     if let Some(mut before) = before {
-                        let heard = now.map_or(before.lives_until, |now| now.lives_until);
-                        before.lives_until = before.lives_until.max(heard);
+                        if let Some(now) = now {
+                            before.lives_until = before.lives_until.max(now.lives_until);
+                            before.reached = now.reached;
+                        }
                         self.leases.insert(id, before);
                     }
                 }
@@ -220,6 +230,7 @@ impl Naive {
             mine.asked = ago(mine.asked_wall);
             mine.granted = ago(mine.granted_wall);
             mine.lives_until = mono.plus(self.policy.ttl);
+            mine.reached = false;
             let changed = ago(mine.changed_wall);
             match &mut mine.doing {
                 Doing::Stands(since) => *since = changed,

@@ -1,5 +1,6 @@
 //! Scenes: one each for what the contract promises. The invariants are checked after every step of every scene.
 
+mod edge;
 mod granting;
 mod ladder;
 mod life;
@@ -171,7 +172,8 @@ impl Host {
     }
 
     fn beat(&mut self, lease: &Lease) -> Reply {
-        self.step(Input::Heartbeat { name: lease.name(), holder: Some(Text::clone(&lease.request.holder)) })
+        let holder = Some(Text::clone(&lease.request.holder));
+        self.step(Input::Heartbeat { name: lease.name(), holder, reached: false })
     }
 
     /// What the holder is told at its heartbeat.

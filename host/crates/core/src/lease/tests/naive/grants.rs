@@ -401,6 +401,7 @@ impl Naive {
             token: token.0,
             asked: mono,
             granted: mono,
+            reached: false,
             lives_until: mono.plus(self.policy.ttl),
             by,
             grace: Duration::ZERO,

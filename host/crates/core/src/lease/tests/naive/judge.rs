@@ -8,6 +8,11 @@ struct Named {
     was: Doing,
 }
 
+/// A step up or down the ladder short of taking back.
+fn eases(event: &Event) -> bool {
+    matches!(event, Event::Paused { .. } | Event::Resumed { .. } | Event::Resized { .. })
+}
+
 impl Naive {
     /// Judges a step by what went in and what came out.
     pub(in crate::lease::tests) fn step(
@@ -30,9 +35,11 @@ impl Naive {
             _ => {}
         }
         self.look_due |= matches!(input, Input::Tick(_) | Input::Policy(_) | Input::Override(_))
-            || matches!(input, Input::Windows(_) | Input::Storage { works: true });
+            || matches!(input, Input::Windows(_) | Input::Storage { works: true })
+            || matches!(input, Input::Edge(_)) && effects.records.iter().any(|record| eases(&record.event));
         let named = self.named(input);
         let mut own = None;
+        self.feel_the_edge(mono, input, effects);
         for record in &effects.records {
             self.in_sequence(record)?;
             if matches!(record.event, Event::Queued { .. } | Event::Granted { asked: Some(_), .. }) {
@@ -80,7 +87,7 @@ impl Naive {
     /// The lease that an input names, or how the answer must refuse it.
     fn named(&self, input: &Input) -> Result<Named, Refusal> {
         let (name, holder) = match input {
-            Input::Heartbeat { name, holder }
+            Input::Heartbeat { name, holder, .. }
             | Input::Report { name, holder, .. }
             | Input::Release { name, holder, .. } => (name, holder.as_ref()),
             Input::Revoke { name, .. } => (name, None),
@@ -150,10 +157,16 @@ impl Naive {
                 (mine.doing, mine.changed_wall) = (Doing::Stands(mono), now.wall);
             }
             Event::Resumed { .. } => {
+                self.resumed = Some(mono);
                 mine.doing = Doing::Runs;
                 mine.lives_until = mine.lives_until.max(mono.plus(self.policy.ttl));
             }
-            Event::Resized { units, .. } => mine.units = *units,
+            Event::Resized { units, .. } => {
+                if *units > mine.units {
+                    self.resumed = Some(mono);
+                }
+                mine.units = *units;
+            }
             Event::Revoking { grace, .. } => {
                 mine.doing = Doing::LetsGo(mono.plus(*grace));
                 (mine.grace, mine.changed_wall) = (*grace, now.wall);
@@ -179,9 +192,17 @@ impl Naive {
     ) -> Result<(), Violation> {
         let mono = moment(now);
         let (id, doing, request) = (mine.id, mine.doing, &mine.request);
-        let fresh = self.fresh(mono).filter(|_| matches!(input, Input::Tick(_)));
+        let known = self.fresh(mono);
+        let fresh = known.filter(|_| matches!(input, Input::Tick(_)));
         let level = fresh.map(|conditions| conditions.level);
-        let calm = level.is_some_and(|level| level < Level::Busy) && !self.cooling(mono);
+        let left_alone = self.needed.is_none_or(|needed| mono.since(needed) >= self.calm_enough());
+        let may = match input {
+            Input::Tick(_) => !mine.reached || left_alone,
+            Input::Edge(None) => mine.reached && left_alone,
+            _ => false,
+        };
+        let calm = may && known.is_some_and(|known| known.level < Level::Busy) && !self.cooling(mono);
+        let edge = self.gives_way(input, mine);
         let busy_for = self.busy_since.map_or(Duration::ZERO, |since| mono.since(since));
         let pressed = level == Some(Level::Busy)
             && busy_for >= self.policy.busy_after
@@ -191,13 +212,15 @@ impl Naive {
         let over = |until: Moment| until < mono && !self.is_spared();
         let (invariant, holds) = match event {
             Event::Paused { .. } => {
-                let cause = level == Some(Level::Panic) || pressed;
+                let cause =
+                    level == Some(Level::Panic) || pressed || edge.is_some_and(|edge| edge >= Level::Busy);
                 (10, doing == Doing::Runs && request.pausable && cause)
             }
             Event::Resumed { .. } => (12, matches!(doing, Doing::Stands(_)) && calm),
             Event::Resized { units, .. } if *units < mine.units => {
                 let half = mine.units == request.units && *units == mine.units.div_ceil(2);
-                (10, doing == Doing::Runs && pressed && half && !request.pausable)
+                let slow = pressed && !request.pausable;
+                (10, doing == Doing::Runs && half && (slow || edge == Some(Level::Normal)))
             }
             Event::Resized { units, .. } => {
                 let room = self.used() - mine.units + units <= self.capacity(mono);
@@ -256,6 +279,8 @@ impl Naive {
         for mine in self.leases.values() {
             let id = mine.id;
             ensure(!(panic && mine.doing == Doing::Runs), 9, || format!("lease {id} runs on in PANIC"))?;
+            let stands = self.gives_way(input, mine).is_none_or(|edge| edge < Level::Busy);
+            ensure(stands || mine.doing != Doing::Runs, 9, || format!("lease {id} does not give way"))?;
             let too_large = mine.waits() && mine.request.units > self.policy.capacity_units;
             ensure(!too_large, 7, || format!("lease {id} waits for what there never is"))?;
             if self.is_spared() {
@@ -290,7 +315,7 @@ impl Naive {
         let reply = &effects.reply;
         ensure(own.is_none(), 11, || "a lease that nobody asked for".to_owned())?;
         let named = match (input, named) {
-            (Input::Tick(_) | Input::Override(_) | Input::Windows(_), _)
+            (Input::Tick(_) | Input::Edge(_) | Input::Override(_) | Input::Windows(_), _)
             | (Input::Policy(_) | Input::Storage { .. }, _) => {
                 return ensure(*reply == Reply::Done, 11, || format!("an answer to nobody: {reply:?}"));
             }
@@ -324,8 +349,45 @@ impl Naive {
         let number = if beats { 2 } else { 11 };
         ensure(right, number, || format!("{input:?} of one that was {:?} got {reply:?}", named.was))?;
         match reply {
-            Reply::Directive(told) => self.heard(now, named.id, told),
+            Reply::Directive(told) => {
+                self.heard(now, named.id, told)?;
+                if let (Input::Heartbeat { reached, .. }, Some(mine)) =
+                    (input, self.leases.get_mut(&named.id.0))
+                {
+                    mine.reached = *reached;
+                }
+                Ok(())
+            }
             _ => Ok(()),
+        }
+    }
+
+    /// How long nobody must have needed the machine before work that gave way goes on.
+    fn calm_enough(&self) -> Duration {
+        let first = self.policy.resume_after;
+        (0..self.relapses).fold(first, |calm, _| (calm * 2).min(secs(60).max(first)))
+    }
+
+    /// What a look asks of a lease, if it asks anything.
+    fn gives_way(&self, input: &Input, mine: &Mine) -> Option<Level> {
+        let Input::Edge(Some(edge)) = input else { return None };
+        let may = mine.reached
+            && mine.request.pausable
+            && !matches!(mine.by, Rule::HighPriority | Rule::Deadline | Rule::Allowed)
+            && mine.request.constraints.minds(&edge.cause.signal);
+        may.then_some(edge.level)
+    }
+
+    /// Remembers a look, and whether what went on after the last one did so too early.
+    fn feel_the_edge(&mut self, now: Moment, input: &Input, effects: &Effects) {
+        if !matches!(input, Input::Edge(Some(_))) {
+            return;
+        }
+        self.needed = Some(now);
+        if effects.records.iter().any(|record| eases(&record.event))
+            && let Some(resumed) = self.resumed.take()
+        {
+            self.relapses = if now.since(resumed) < secs(120) { self.relapses + 1 } else { 0 };
         }
     }
 

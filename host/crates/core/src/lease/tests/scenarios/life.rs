@@ -53,10 +53,13 @@ fn a_report_counts_as_a_heartbeat_and_is_remembered() {
 fn only_its_holder_and_only_by_its_full_name_speaks_for_a_lease() {
     let mut host = Host::quiet();
     let lease = host.hold(asks("a", 10));
-    let stranger = Input::Heartbeat { name: lease.name(), holder: Some(text("b")) };
+    let stranger = Input::Heartbeat { name: lease.name(), holder: Some(text("b")), reached: false };
     assert_eq!(host.step(stranger), Reply::Refused(Refusal::NotYours));
     let guessed = LeaseName { secret: lease.secret + 1, ..lease.name() };
-    assert_eq!(host.step(Input::Heartbeat { name: guessed, holder: None }), Reply::Refused(Refusal::Unknown));
+    assert_eq!(
+        host.step(Input::Heartbeat { name: guessed, holder: None, reached: false }),
+        Reply::Refused(Refusal::Unknown)
+    );
 }
 
 #[test]

@@ -57,10 +57,11 @@ impl World {
     pub(super) fn input(&mut self) -> Input {
         let begins = !self.trouble;
         match self.random.below(1_000) {
-            0..270 => self.tick(),
+            0..230 => self.tick(),
+            230..270 => self.edge(),
             270..560 => {
                 let (name, holder) = self.name();
-                Input::Heartbeat { name, holder }
+                Input::Heartbeat { name, holder, reached: self.random.percent(60) }
             }
             560..590 => {
                 let (name, holder) = self.name();
@@ -92,6 +93,17 @@ impl World {
             }
             _ => self.tick(),
         }
+    }
+
+    /// What a fast look shows: mostly what the newest tick showed.
+    fn edge(&mut self) -> Input {
+        let random = &mut self.random;
+        let needed = if self.level < Level::Busy { random.percent(25) } else { random.percent(75) };
+        let edge = needed.then(|| {
+            let level = random.pick(&[Level::Normal, Level::Busy, Level::Busy]);
+            Box::new(Edge { level, cause: cause(random.pick(&SIGNALS[..4]), 0.9, 0.5) })
+        });
+        Input::Edge(edge)
     }
 
     fn tick(&mut self) -> Input {
