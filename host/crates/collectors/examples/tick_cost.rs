@@ -13,7 +13,7 @@ fn main() {
 #[cfg(target_os = "linux")]
 mod linux {
     use lowtide_clock as clock;
-    use lowtide_collectors::{ApiMeter, CollectConfig, Entry, TICK_DEFAULT, table};
+    use lowtide_collectors::{ApiMeter, CollectConfig, Entry, Sources, TICK_DEFAULT, table};
     use lowtide_core::metric::SampleBuffer;
     use std::fs::File;
     use std::hint::black_box;
@@ -57,7 +57,7 @@ mod linux {
                 black_box(file.read_at(&mut buffer, 0).ok());
             }
         };
-        let entries = table(&CollectConfig::default(), Arc::new(ApiMeter::new(&["other"])));
+        let entries = table(&CollectConfig::default(), &Sources::new(Arc::new(ApiMeter::new(&["other"]))));
         let mut running: Vec<(Entry, SampleBuffer)> = entries
             .into_iter()
             .filter(|entry| entry.interval == TICK_DEFAULT)

@@ -20,6 +20,7 @@ mod portable;
 mod process;
 mod rate;
 mod runner;
+mod work;
 
 #[cfg(test)]
 #[cfg(target_os = "linux")]
@@ -28,15 +29,35 @@ mod tests;
 pub use api::{ApiMeter, InFlight};
 pub use collector::{CollectError, Collector, Entry};
 pub use config::{CollectConfig, TICK_DEFAULT};
+#[cfg(target_os = "linux")]
+pub use linux::look::FastLook;
 pub use runner::Runner;
+pub use work::{LeasedWork, Work};
 
 use lowtide_core::report::CollectorInfo;
 use std::sync::Arc;
 
+/// What collectors measure besides the machine: what other parts of the daemon count or know.
+#[derive(Clone, Debug)]
+pub struct Sources {
+    /// Requests to the daemon's own API.
+    pub api: Arc<ApiMeter>,
+    /// Where leased work runs.
+    pub work: Arc<LeasedWork>,
+}
+
+impl Sources {
+    /// Of a daemon with this API, and no leased work yet.
+    #[must_use]
+    pub fn new(api: Arc<ApiMeter>) -> Self {
+        Self { api, work: Arc::default() }
+    }
+}
+
 /// One line of the table: who the collector is, and how to make it.
 struct Builtin {
     info: fn() -> CollectorInfo,
-    make: fn(&CollectConfig, &Arc<ApiMeter>) -> Box<dyn Collector>,
+    make: fn(&CollectConfig, &Sources) -> Box<dyn Collector>,
 }
 
 /// Every built-in collector on Linux, in the order of the exposition. A collector is added here.
@@ -48,6 +69,10 @@ static LINUX: &[Builtin] = &[
     Builtin {
         info: linux::pressure::info,
         make: |config, _| Box::new(linux::pressure::Pressure::new(config)),
+    },
+    Builtin {
+        info: linux::leased::info,
+        make: |config, sources| Box::new(linux::leased::Leased::new(config, Arc::clone(&sources.work))),
     },
     Builtin { info: linux::disk::info, make: |config, _| Box::new(linux::disk::Disk::new(config)) },
     Builtin { info: linux::network::info, make: |config, _| Box::new(linux::network::Network::new(config)) },
@@ -61,7 +86,7 @@ static LINUX: &[Builtin] = &[
         info: process::info,
         make: |config, _| Box::new(process::Process::new(config, lowtide_clock::process_cpu)),
     },
-    Builtin { info: api::info, make: |_, meter| Box::new(api::Api::new(Arc::clone(meter))) },
+    Builtin { info: api::info, make: |_, sources| Box::new(api::Api::new(Arc::clone(&sources.api))) },
 ];
 
 /// Every built-in collector of other systems.
@@ -72,7 +97,7 @@ static PORTABLE: &[Builtin] = &[
     Builtin { info: host::memory::info, make: |_, _| Box::new(portable::Memory::new()) },
     Builtin { info: host::network::info, make: |config, _| Box::new(portable::Network::new(config)) },
     Builtin { info: host::filesystem::info, make: |config, _| Box::new(portable::Filesystem::new(config)) },
-    Builtin { info: api::info, make: |_, meter| Box::new(api::Api::new(Arc::clone(meter))) },
+    Builtin { info: api::info, make: |_, sources| Box::new(api::Api::new(Arc::clone(&sources.api))) },
 ];
 
 /// The table of this system.
@@ -84,18 +109,18 @@ use PORTABLE as BUILTIN;
 
 /// All built-in collectors that the configuration leaves on, ready to run. Nothing is read before their first run.
 #[must_use]
-pub fn table(config: &CollectConfig, api: Arc<ApiMeter>) -> Vec<Entry> {
-    entries(BUILTIN, config, &api)
+pub fn table(config: &CollectConfig, sources: &Sources) -> Vec<Entry> {
+    entries(BUILTIN, config, sources)
 }
 
 /// As [`table`], with the collectors that other systems have: to compare the two on one machine.
 #[cfg(feature = "portable")]
 #[must_use]
-pub fn portable_table(config: &CollectConfig, api: Arc<ApiMeter>) -> Vec<Entry> {
-    entries(PORTABLE, config, &api)
+pub fn portable_table(config: &CollectConfig, sources: &Sources) -> Vec<Entry> {
+    entries(PORTABLE, config, sources)
 }
 
-fn entries(table: &[Builtin], config: &CollectConfig, api: &Arc<ApiMeter>) -> Vec<Entry> {
+fn entries(table: &[Builtin], config: &CollectConfig, sources: &Sources) -> Vec<Entry> {
     let mut entries = Vec::new();
     for Builtin { info, make } in table {
         let info = info();
@@ -104,7 +129,7 @@ fn entries(table: &[Builtin], config: &CollectConfig, api: &Arc<ApiMeter>) -> Ve
         }
         let usual = if info.interval == TICK_DEFAULT { config.tick } else { info.interval };
         let interval = config.intervals.get(info.name.as_ref()).copied().unwrap_or(usual);
-        entries.push(Entry { info, interval, collector: make(config, api) });
+        entries.push(Entry { info, interval, collector: make(config, sources) });
     }
     entries
 }

@@ -5,6 +5,8 @@
 pub(crate) mod cpu;
 pub(crate) mod disk;
 pub(crate) mod filesystem;
+pub(crate) mod leased;
+pub(crate) mod look;
 pub(crate) mod memory;
 pub(crate) mod network;
 pub(crate) mod power;

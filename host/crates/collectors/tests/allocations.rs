@@ -3,21 +3,21 @@
 #![cfg(target_os = "linux")]
 
 use lowtide_clock as clock;
-use lowtide_collectors::{ApiMeter, CollectConfig, TICK_DEFAULT, table};
+use lowtide_collectors::{ApiMeter, CollectConfig, Sources, TICK_DEFAULT, table};
 use lowtide_core::metric::SampleBuffer;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Runs the six collectors until they are warm, then counts what one more run allocates, ten times.
+/// Runs the seven collectors until they are warm, then counts what one more run allocates, ten times.
 fn allocations_of_warm_ticks(config: &CollectConfig, pause: impl Fn()) -> u64 {
-    let entries = table(config, Arc::new(ApiMeter::new(&["other"])));
+    let entries = table(config, &Sources::new(Arc::new(ApiMeter::new(&["other"]))));
     let mut running: Vec<_> = entries
         .into_iter()
         .filter(|entry| entry.interval == TICK_DEFAULT)
         .map(|entry| (entry, SampleBuffer::new()))
         .collect();
-    assert_eq!(running.len(), 6);
+    assert_eq!(running.len(), 7);
     let mut tick = || {
         for (entry, buffer) in &mut running {
             buffer.begin();

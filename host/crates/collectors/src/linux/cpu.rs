@@ -27,7 +27,7 @@ const MODES: [&str; 10] =
 /// Clock ticks by mode. As in /proc/stat, but without the double counting there: the kernel adds the time of guests to user
 /// and nice as well; here they are taken out, so that the sum over the modes is all the time there was.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Times([u64; 10]);
+pub(crate) struct Times([u64; 10]);
 
 impl Times {
     fn parse(fields: &mut Fields<'_>) -> Option<Self> {
@@ -58,7 +58,7 @@ impl Times {
 
     /// Shares of the time since `before`; `None` when no time has passed. Never negative and never over one: a mode that
     /// fell counts as not grown.
-    fn shares(self, before: Self) -> Option<Shares> {
+    pub(crate) fn shares(self, before: Self) -> Option<Shares> {
         let mut grown = [0; 10];
         for ((grown, now), before) in grown.iter_mut().zip(self.0).zip(before.0) {
             *grown = now.saturating_sub(before);
@@ -78,9 +78,11 @@ impl Times {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Shares {
-    used: f64,
-    nice: f64,
+pub(crate) struct Shares {
+    /// By anyone.
+    pub(crate) used: f64,
+    /// By niced work, which is a part of it.
+    pub(crate) nice: f64,
     iowait: f64,
     steal: f64,
 }
@@ -95,6 +97,18 @@ pub(crate) struct Stat {
     forks: u64,
     running: u64,
     blocked: u64,
+}
+
+impl Stat {
+    /// Times of all processors together.
+    pub(crate) fn total(&self) -> Times {
+        self.total
+    }
+
+    /// How many processors there are.
+    pub(crate) fn cores(&self) -> usize {
+        self.cores.len()
+    }
 }
 
 /// Parses /proc/stat into `stat`, whose memory is reused.

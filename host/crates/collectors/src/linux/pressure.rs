@@ -39,9 +39,10 @@ pub(crate) fn info() -> CollectorInfo {
 /// Totals of one file, in microseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Totals {
-    some: u64,
-    /// Not there for the cpu before Linux 5.13.
-    full: Option<u64>,
+    /// Time in which some waited.
+    pub(crate) some: u64,
+    /// Time in which all waited. Not there for the cpu before Linux 5.13.
+    pub(crate) full: Option<u64>,
 }
 
 /// Parses one file of /proc/pressure, such as `some avg10=0.22 avg60=0.41 avg300=0.36 total=7311885`.

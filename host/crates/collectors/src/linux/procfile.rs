@@ -22,6 +22,9 @@ pub(crate) enum Records {
 /// Room at the start for files that grow with the machine, enough for most.
 const BUFFER_BYTES: usize = 16 << 10;
 
+/// Room for a few lines, such as a control group's pressure.
+const SMALL_BYTES: usize = 512;
+
 /// Room for an attribute of sysfs that is one number.
 const NUMBER_BYTES: usize = 64;
 
@@ -44,6 +47,11 @@ impl ProcFile {
     /// An attribute of sysfs that holds one number.
     pub(crate) fn number(path: PathBuf) -> Self {
         Self { path, records: Records::One, file: None, buffer: vec![0; NUMBER_BYTES] }
+    }
+
+    /// A file of a few short lines.
+    pub(crate) fn small(path: PathBuf, records: Records) -> Self {
+        Self { path, records, file: None, buffer: vec![0; SMALL_BYTES] }
     }
 
     /// Reads the whole file and parses it; a parser says in a few words what it did not find.

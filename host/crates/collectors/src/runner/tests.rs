@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::collector::{CollectError, Collector, Entry};
-use crate::{ApiMeter, CollectConfig, table};
+use crate::{ApiMeter, CollectConfig, Sources, table};
 use lowtide_core::metric::{MetricDef, SampleBuffer};
 use lowtide_core::report::{CollectorInfo, CollectorStatus};
 use lowtide_core::units::{MonoTime, Unit, WallTime};
@@ -289,7 +289,8 @@ fn a_fifo_in_place_of_a_proc_file_hangs_one_collector_until_it_is_a_file_again()
         disabled: ["pressure", "filesystem", "process"].map(String::from).into(),
         ..CollectConfig::default()
     };
-    let mut runner = Runner::new(table(&config, Arc::new(ApiMeter::new(&["other"]))), config.tick, 1);
+    let mut runner =
+        Runner::new(table(&config, &Sources::new(Arc::new(ApiMeter::new(&["other"])))), config.tick, 1);
     let index = |name: &str, reports: &[CollectorReport]| {
         reports.iter().position(|report| report.info.name == name).unwrap()
     };

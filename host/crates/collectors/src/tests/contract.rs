@@ -171,7 +171,7 @@ fn the_configuration_switches_off_and_sets_intervals() {
         intervals: [("disk".to_owned(), Duration::from_secs(7))].into(),
         ..CollectConfig::default()
     };
-    let entries = table(&config, std::sync::Arc::new(crate::ApiMeter::new(&["other"])));
+    let entries = table(&config, &crate::Sources::new(std::sync::Arc::new(crate::ApiMeter::new(&["other"]))));
     let interval =
         |name: &str| entries.iter().find(|entry| entry.info.name == name).map(|entry| entry.interval);
     assert_eq!(interval("sensors"), None);

@@ -3,7 +3,7 @@
 
 use super::contract;
 use super::machine::{self, Machine};
-use crate::linux::{cpu, disk, filesystem, memory, network, pressure, system, text};
+use crate::linux::{cpu, disk, filesystem, leased, memory, network, pressure, system, text};
 use crate::process;
 use std::fs;
 use std::path::Path;
@@ -33,6 +33,9 @@ fn parsers(path: &Path) -> Vec<Accepts> {
         "self/mountinfo" => vec![|bytes| filesystem::parse(bytes).is_ok()],
         pressure if pressure.starts_with("pressure/") => vec![|bytes| pressure::parse(bytes).is_ok()],
         descriptor if descriptor.starts_with("self/fd/") => vec![],
+        "4242/stat" | "4243/stat" => vec![|bytes| leased::tree::parse_stat(bytes).is_ok()],
+        // Lists of words, of which every front part is one.
+        process if process.starts_with("424") => vec![],
         other => panic!("no parser for {other}"),
     }
 }

@@ -5,7 +5,7 @@ use crate::collector::{CollectError, Entry};
 use crate::config::CollectConfig;
 use crate::linux::filesystem::{Filesystem, Space};
 use crate::process::Process;
-use crate::{ApiMeter, table};
+use crate::{ApiMeter, Sources, Work, table};
 use lowtide_core::metric::{SampleBuffer, Series};
 use lowtide_core::units::MonoTime;
 use std::fs;
@@ -64,7 +64,10 @@ impl Machine {
         };
         let meter = Arc::new(ApiMeter::new(&["/metrics", "other"]));
         meter.record(0, 200, Duration::from_micros(300));
-        let mut entries = table(&config, meter);
+        let sources = Sources::new(meter);
+        // Leased work, on the machines that have such a process.
+        sources.work.set(1, Work { pid: 4_242, cgroup: None });
+        let mut entries = table(&config, &sources);
         let fixed = |_: &Path| {
             let (size_bytes, free_bytes, available_bytes) = (500 << 30, 120 << 30, 100 << 30);
             Ok(Space { size_bytes, free_bytes, available_bytes, files: 32_000_000, files_free: 31_000_000 })

@@ -364,6 +364,9 @@ pub(crate) const CPU_PRESSURE_GATE_RATIO: f64 = 0.70;
 /// The available share of memory below which a full swap is harmful (systemd-oomd asks for both as well).
 const SWAP_USED_GATE_RATIO: f64 = 0.10;
 
+/// The available share of memory below which it does not matter whose work takes the rest: the threshold of BUSY.
+const MEMORY_DANGER_RATIO: f64 = 0.07;
+
 /// What PANIC is averaged over.
 const PANIC_WINDOW: Duration = Duration::from_secs(10);
 
@@ -499,16 +502,24 @@ fn raw(signal: SignalId, snapshot: &Snapshot) -> Result<Known, Missing> {
         SignalId::Cpu => cpu_use(snapshot),
         SignalId::LoadPerCore => {
             let cores = host("cpu", "host_cpu_logical_processors")?.raw.max(1.0);
-            host("system", "host_system_load_average1").map(|load| Known { raw: load.raw / cores, ..load })
+            // Leased work that wants to run is in the load too.
+            let leased = leased(snapshot, "host_leased_runnable_processes").unwrap_or(0.0);
+            host("system", "host_system_load_average1")
+                .map(|load| Known { raw: (load.raw - leased).max(0.0) / cores, ..load })
         }
         SignalId::CpuPressure => {
-            let waiting = host("pressure", "host_pressure_cpu_waiting_ratio")?;
+            let waiting =
+                pressure(snapshot, "host_pressure_cpu_waiting_ratio", "host_others_cpu_waiting_ratio")?;
             let gated = cpu_use(snapshot)?.raw < CPU_PRESSURE_GATE_RATIO;
             Ok(if gated { Known { raw: 0.0, ..waiting } } else { waiting })
         }
-        SignalId::MemoryPressure => host("pressure", "host_pressure_memory_stalled_ratio"),
-        SignalId::IoPressure => host("pressure", "host_pressure_io_stalled_ratio"),
-        SignalId::DiskBusy => worst(snapshot, "disk", "host_disk_busy_ratio", f64::gt),
+        SignalId::MemoryPressure => {
+            pressure(snapshot, "host_pressure_memory_stalled_ratio", "host_others_memory_stalled_ratio")
+        }
+        SignalId::IoPressure => {
+            pressure(snapshot, "host_pressure_io_stalled_ratio", "host_others_io_stalled_ratio")
+        }
+        SignalId::DiskBusy => disk_busy(snapshot),
         SignalId::SwapRate => {
             let swapped_in = host("memory", "host_memory_swap_in_bytes_per_second")?;
             let swapped_out = host("memory", "host_memory_swap_out_bytes_per_second")?;
@@ -532,16 +543,54 @@ fn raw(signal: SignalId, snapshot: &Snapshot) -> Result<Known, Missing> {
     }
 }
 
-/// CPU use without niced work, which gives way by itself (Windows and netdata leave it out as well).
+/// What leased work uses, by the collector that tells it apart; `None` where it does not, and then nothing is left out.
+fn leased(snapshot: &Snapshot, metric: &'static str) -> Option<f64> {
+    single(snapshot, "leased", metric).ok().map(|known| known.raw)
+}
+
+/// Pressure on the whole host, or on all but leased work while there is some: what a lease's own work waits for disturbs nobody.
+fn pressure(snapshot: &Snapshot, all: &'static str, others: &'static str) -> Result<Known, Missing> {
+    let known = single(snapshot, "pressure", all)?;
+    let others = leased(snapshot, others);
+    Ok(Known { raw: others.map_or(known.raw, |others| others.min(known.raw)), ..known })
+}
+
+/// CPU use without niced work, which gives way by itself (Windows and netdata leave it out as well), and without leased work. Of that the
+/// niced part is already left out.
 fn cpu_use(snapshot: &Snapshot) -> Result<Known, Missing> {
     let usage = single(snapshot, "cpu", "host_cpu_usage_ratio")?;
     let nice = single(snapshot, "cpu", "host_cpu_nice_ratio").map_or(0.0, |nice| nice.raw);
-    Ok(Known { raw: (usage.raw - nice).clamp(0.0, 1.0), ..usage })
+    let of_leased = |metric| leased(snapshot, metric).unwrap_or(0.0);
+    let leased =
+        (of_leased("host_leased_cpu_usage_ratio") - of_leased("host_leased_cpu_nice_ratio")).max(0.0);
+    Ok(Known { raw: (usage.raw - nice - leased).clamp(0.0, 1.0), ..usage })
+}
+
+/// Busy time of the busiest disk, without the share that leased work has in what all disks moved. A disk does not tell for whom it was
+/// busy; bytes are the nearest to it that is counted for each.
+fn disk_busy(snapshot: &Snapshot) -> Result<Known, Missing> {
+    let busy = worst(snapshot, "disk", "host_disk_busy_ratio", f64::gt)?;
+    let Some(leased) = leased(snapshot, "host_leased_disk_bytes_per_second") else { return Ok(busy) };
+    let moved = |metric| {
+        let devices = snapshot.values("disk", metric).unwrap_or_default();
+        devices.iter().map(|(_, bytes)| bytes).sum::<f64>()
+    };
+    let all = moved("host_disk_read_bytes_per_second") + moved("host_disk_written_bytes_per_second");
+    let others = if all > 0.0 { (1.0 - leased / all).clamp(0.0, 1.0) } else { 1.0 };
+    Ok(Known { raw: busy.raw * others, ..busy })
 }
 
 /// Little available memory is a danger when the kernel already swaps pages back in, or has nowhere to swap to.
 fn memory_available(snapshot: &Snapshot) -> Result<Known, Missing> {
-    let available = single(snapshot, "memory", "host_memory_available_ratio")?;
+    let mut available = single(snapshot, "memory", "host_memory_available_ratio")?;
+    // What leased work takes is there again when it must be; but a host that is about to run out is in danger whoever it is.
+    if available.raw > MEMORY_DANGER_RATIO
+        && let Ok(size) = single(snapshot, "memory", "host_memory_size_bytes")
+        && let Some(leased) = leased(snapshot, "host_leased_memory_bytes")
+        && size.raw > 0.0
+    {
+        available.raw = (available.raw + leased / size.raw).min(1.0);
+    }
     let swap = single(snapshot, "memory", "host_memory_swap_size_bytes").map_or(0.0, |swap| swap.raw);
     let swaps_in =
         single(snapshot, "memory", "host_memory_swap_in_bytes_per_second").is_ok_and(|rate| rate.raw > 0.0);

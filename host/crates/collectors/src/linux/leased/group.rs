@@ -123,7 +123,8 @@ mod tests {
         for path in ["/lowtide-run-7-0123456789abcdef", "/user.slice/u/lowtide-run-7-00.scope"] {
             assert_eq!(folder(path), Some(PathBuf::from(format!("/cg{path}"))));
         }
-        for path in ["/", "", "lowtide-run-7", "/system.slice/ssh.service", "/a/../lowtide-run-7", "/./lowtide-run-7"]
+        for path in
+            ["/", "", "lowtide-run-7", "/system.slice/ssh.service", "/a/../lowtide-run-7", "/./lowtide-run-7"]
         {
             assert_eq!(folder(path), None, "{path}");
         }

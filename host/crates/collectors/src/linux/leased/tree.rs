@@ -24,7 +24,7 @@ pub(super) struct Tree {
 
 /// What is read from /proc/PID/stat.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Stat {
+pub(crate) struct Stat {
     /// User, system, and the same of children that were waited for, in clock ticks.
     ticks: [u64; 4],
     niced: bool,
@@ -88,9 +88,12 @@ impl Tree {
             let [user, system, of_children_user, of_children_system] = stat.ticks;
             // The guard's own time is not the work's; that of the children it has waited for is.
             let (own_user, own_system) = if *pid == self.guard { (0, 0) } else { (user, system) };
-            let all = own_user + own_system + of_children_user + of_children_system;
+            let all = [own_system, of_children_user, of_children_system]
+                .into_iter()
+                .fold(own_user, u64::saturating_add);
             used.cpu_micros = used.cpu_micros.saturating_add(all.saturating_mul(self.micros_per_tick));
-            let niced = if stat.niced || *pid == self.guard { own_user + of_children_user } else { 0 };
+            let niced =
+                if stat.niced || *pid == self.guard { own_user.saturating_add(of_children_user) } else { 0 };
             used.nice_micros = used.nice_micros.saturating_add(niced.saturating_mul(self.micros_per_tick));
             used.runnable += u64::from(stat.runs && *pid != self.guard);
         }
@@ -127,7 +130,7 @@ pub(super) fn memory_of(proc_dir: &Path, pids: &[u32]) -> Option<u64> {
 }
 
 /// Parses /proc/PID/stat. The name in parentheses may hold anything: the last one counts.
-fn parse_stat(bytes: &[u8]) -> Result<Stat, &'static str> {
+pub(crate) fn parse_stat(bytes: &[u8]) -> Result<Stat, &'static str> {
     let line = text::lines(bytes)?.next().unwrap_or_default();
     let name_end = line.iter().rposition(|byte| *byte == b')').ok_or("a name in parentheses")?;
     let mut fields = Fields(line.get(name_end + 1..).unwrap_or_default());
