@@ -53,7 +53,7 @@ fn state() -> Arc<HostState> {
     let meter = Arc::new(ApiMeter::new(&["/metrics", "unmatched"]));
     meter.record(0, 200, Duration::from_micros(300));
     meter.record(1, 404, Duration::from_millis(40));
-    let mut entries = table(&config, meter);
+    let mut entries = table(&config, &lowtide_collectors::Sources::new(meter));
     let mut ticker = Ticker::new(config.tick, QuietConfig::default());
     let mut buffers: Vec<SampleBuffer> = entries.iter().map(|_| SampleBuffer::new()).collect();
     let mut newest = None;

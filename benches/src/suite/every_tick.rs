@@ -1,7 +1,7 @@
 //! The six collectors that run at every tick, called one after the other on the caller's thread: read, parse, layout.
 
 use lowtide_clock as clock;
-use lowtide_collectors::{ApiMeter, CollectConfig, Entry, TICK_DEFAULT, table};
+use lowtide_collectors::{ApiMeter, CollectConfig, Entry, Sources, TICK_DEFAULT, table};
 use lowtide_core::metric::SampleBuffer;
 use std::hint::black_box;
 use std::sync::Arc;
@@ -33,7 +33,7 @@ impl EveryTick {
 
 /// Every collector as the daemon has it at defaults.
 pub(crate) fn all() -> Vec<Entry> {
-    table(&CollectConfig::default(), meter())
+    table(&CollectConfig::default(), &Sources::new(meter()))
 }
 
 pub(crate) fn meter() -> Arc<ApiMeter> {

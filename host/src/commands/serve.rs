@@ -83,6 +83,7 @@ fn start(sources: &Sources, loaded: &Loaded) -> Result<(), Exit> {
             data_dir: loaded.data_dir.clone(),
             policy: config.leases.to_core(tick_of(config)),
             events_kept: config.leases.events_kept.into(),
+            look_every: config.leases.look_every(),
         }),
         addons: Some(addon_settings(loaded)),
         history: history_settings(loaded),

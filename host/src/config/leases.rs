@@ -51,6 +51,14 @@ pub struct Leases {
     /// How long a lease is left alone after it was granted, PANIC excepted.
     #[schemars(range(min = 0, max = 86400))]
     pub settle_seconds: u32,
+    /// Fast looks at the machine a second while work runs that can be stopped at once, as under `lowtide run`; 0: only the tick decides. Each
+    /// costs some 0.1 ms. Needs a restart.
+    #[schemars(range(min = 0, max = 20), extend("x-reload" = false))]
+    pub looks_per_second: u32,
+    /// How long the machine must have been left alone before work that gave way on a look goes on. Doubles, up to a minute, while it has to
+    /// give way again and again.
+    #[schemars(range(min = 1, max = 3600))]
+    pub resume_after_seconds: u32,
     /// How long a holder has to let go of what is revoked.
     #[schemars(range(min = 0, max = 3600))]
     pub revoke_grace_seconds: u32,
@@ -79,6 +87,8 @@ impl Default for Leases {
             deadline_default_hours: 7 * 24,
             busy_after_seconds: 120,
             settle_seconds: 90,
+            looks_per_second: 10,
+            resume_after_seconds: 5,
             revoke_grace_seconds: 60,
             hold_max_hours: 24,
             events_kept: 100_000,
@@ -87,6 +97,12 @@ impl Default for Leases {
 }
 
 impl Leases {
+    /// Time between two fast looks, if there are any.
+    #[must_use]
+    pub fn look_every(&self) -> Option<Duration> {
+        (self.looks_per_second > 0).then(|| Duration::from_secs(1) / self.looks_per_second)
+    }
+
     /// As the scheduler takes them, with a tick of this length: what it knows counts for three ticks.
     #[must_use]
     pub fn to_core(&self, tick: Duration) -> Policy {
@@ -109,6 +125,7 @@ impl Leases {
             deadline_default: hours(self.deadline_default_hours),
             busy_after: seconds(self.busy_after_seconds),
             settle: seconds(self.settle_seconds),
+            resume_after: seconds(self.resume_after_seconds),
             revoke_grace: seconds(self.revoke_grace_seconds),
             hold_max: hours(self.hold_max_hours),
             conditions_last: three_ticks,

@@ -4,12 +4,14 @@ use crate::addons::{LazyStore, event};
 use crate::events::{EventKind, EventLog};
 use crate::history::{Asked, History, HistoryError, HistorySettings, Laying};
 use crate::leases::{LeaseSettings, Leases};
+#[cfg(target_os = "linux")]
+use crate::looks;
 use crate::metronome::{self, Command, Parts};
 use crate::tick::Ticker;
 use lowtide_addons::caps::leases::Scheduler;
 use lowtide_addons::{AddonHost, HostConfig, Outside};
 use lowtide_clock as clock;
-use lowtide_collectors::{ApiMeter, CollectConfig, Runner};
+use lowtide_collectors::{ApiMeter, CollectConfig, Runner, Sources};
 use lowtide_core::quiet::QuietConfig;
 use lowtide_core::state::HostState;
 use lowtide_core::units::{Now, WallTime};
@@ -97,6 +99,7 @@ pub struct App {
     leases: Option<Leases>,
     addons: Option<AddonHost>,
     history: Option<History>,
+    quiet: Arc<RwLock<QuietConfig>>,
     // Joined once, by whoever stops the daemon.
     ticking: Arc<Mutex<Option<JoinHandle<()>>>>,
 }
@@ -109,18 +112,23 @@ impl App {
     pub fn start(settings: Settings, meter: Arc<ApiMeter>, hooks: Hooks) -> Result<Self, StartError> {
         let started = clock::now();
         let tick = settings.collect.tick;
+        let quiet = Arc::new(RwLock::new(settings.quiet.clone()));
         let ticker = Ticker::new(tick, settings.quiet);
         let (window, events, state) = (ticker.window(), ticker.events(), ticker.subscribe());
-        let runner = Runner::new(
-            lowtide_collectors::table(&settings.collect, Arc::clone(&meter)),
-            tick,
-            seed(started),
-        );
+        let sources = Sources::new(Arc::clone(&meter));
+        let runner = Runner::new(lowtide_collectors::table(&settings.collect, &sources), tick, seed(started));
+        let look_every = settings.leases.as_ref().and_then(|leases| leases.look_every);
         let leases = settings
             .leases
-            .map(|leases| Leases::start(leases, Arc::clone(&events)))
+            .map(|leases| Leases::start(leases, Arc::clone(&events), Arc::clone(&sources.work)))
             .transpose()
             .map_err(StartError::Thread)?;
+        #[cfg(target_os = "linux")]
+        if let (Some(leases), Some(every)) = (&leases, look_every) {
+            let (config, work) = (settings.collect.clone(), Arc::clone(&sources.work));
+            looks::start(leases.clone(), every, config, work, Arc::clone(&quiet))
+                .map_err(StartError::Thread)?;
+        }
         let addons = settings
             .addons
             .map(|addons| start_addons(addons, state.clone(), Arc::clone(&events), leases.clone()))
@@ -142,7 +150,7 @@ impl App {
         };
         let ticking = Arc::new(Mutex::new(Some(ticking)));
         let about = Arc::new(about);
-        Ok(Self { about, meter, window, events, state, commands, leases, addons, history, ticking })
+        Ok(Self { about, meter, window, events, state, commands, leases, addons, history, quiet, ticking })
     }
 
     /// What is fixed while the daemon runs.
@@ -221,6 +229,7 @@ impl App {
 
     /// Judges by these thresholds from the next tick on. Returns false when the daemon is stopping.
     pub fn set_quiet(&self, quiet: QuietConfig) -> bool {
+        self.quiet.write().unwrap_or_else(PoisonError::into_inner).clone_from(&quiet);
         self.commands.send(Command::SetQuiet(Box::new(quiet))).is_ok()
     }
 

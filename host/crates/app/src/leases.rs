@@ -9,6 +9,8 @@ mod writer;
 
 use crate::events::EventLog;
 use desk::{Desk, Poll};
+use lowtide_collectors::{LeasedWork, Work};
+use lowtide_core::lease::Edge;
 use lowtide_core::lease::{
     Conditions, Input, LeaseId, Moment, Phase, Policy, Record, Refusal, Reply, Scheduler, Totals,
 };
@@ -18,6 +20,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// Answers that wait for the disk at once. More means that the disk does not keep up; the rest is told to come again.
@@ -38,6 +41,8 @@ pub struct LeaseSettings {
     pub policy: Policy,
     /// Events of the audit log that are kept.
     pub events_kept: u64,
+    /// Time between two looks at the host while work runs that can be stopped at once; `None`: the tick alone decides.
+    pub look_every: Option<Duration>,
 }
 
 /// Why there is no answer of the scheduler.
@@ -92,6 +97,10 @@ struct Inner {
     desk: Mutex<Desk>,
     /// Wakes the writing thread.
     work: Condvar,
+    /// Wakes the thread of fast looks: there is work that can be stopped at once.
+    reached: Condvar,
+    /// Where the work of leases runs, as their holders say.
+    places: Arc<LeasedWork>,
     events: Arc<EventLog>,
 }
 
@@ -116,8 +125,13 @@ impl Leases {
     ///
     /// # Errors
     /// When the system gives no thread.
-    pub fn start(settings: LeaseSettings, events: Arc<EventLog>) -> std::io::Result<Self> {
-        let inner = Arc::new(Inner { desk: Mutex::new(Desk::new()), work: Condvar::new(), events });
+    pub fn start(
+        settings: LeaseSettings,
+        events: Arc<EventLog>,
+        places: Arc<LeasedWork>,
+    ) -> std::io::Result<Self> {
+        let (work, reached) = (Condvar::new(), Condvar::new());
+        let inner = Arc::new(Inner { desk: Mutex::new(Desk::new()), work, reached, places, events });
         let store = Arc::new(Mutex::new(None));
         let thread = writer::start(Arc::clone(&inner), Arc::clone(&store), settings)?;
         Ok(Self { inner, store, thread: Arc::new(Mutex::new(Some(thread))) })
@@ -138,6 +152,7 @@ impl Leases {
                 return Err(error);
             }
             let lets_go = matches!(input, Input::Release { .. } | Input::Revoke { .. });
+            let reached = matches!(input, Input::Heartbeat { reached: true, .. });
             let reply = desk.step(input)?;
             let durable = match reply {
                 // While the disk does not work a holder is told all the same that it is heard.
@@ -146,6 +161,9 @@ impl Leases {
             };
             if desk.has_work() {
                 self.inner.work.notify_one();
+            }
+            if reached {
+                self.inner.reached.notify_one();
             }
             (reply, durable.map(|durable| (durable, lets_go)))
         };
@@ -165,10 +183,37 @@ impl Leases {
         let conditions = Box::new(Conditions::of(state, week_minute));
         let mut desk = self.desk();
         let facts = desk.tick(conditions);
+        desk.keep_places(&self.inner.places);
         if desk.has_work() {
             self.inner.work.notify_one();
         }
         facts
+    }
+
+    /// The work of a lease runs there: what it uses is told apart from the load of others while it is held.
+    pub fn place(&self, id: LeaseId, work: Work) {
+        self.inner.places.set(id.0, work);
+    }
+
+    /// Takes in what a fast look showed; `None` when nothing is in the way. Never waits for the disk.
+    pub(crate) fn edge(&self, edge: Option<Edge>) {
+        let mut desk = self.desk();
+        desk.edge(edge);
+        if desk.has_work() {
+            self.inner.work.notify_one();
+        }
+    }
+
+    /// Whether there is work that can be stopped at once.
+    pub(crate) fn has_reached(&self) -> bool {
+        self.desk().has_reached()
+    }
+
+    /// Waits until there is work that can be stopped at once; false when the daemon stops.
+    pub(crate) fn wait_for_reached(&self) -> bool {
+        let idle = |desk: &mut Desk| !desk.stopping && !desk.has_reached();
+        let waited = self.inner.reached.wait_while(self.desk(), idle);
+        !waited.unwrap_or_else(PoisonError::into_inner).stopping
     }
 
     /// Numbers of this moment.
@@ -272,6 +317,7 @@ impl Leases {
     pub fn stop(&self) {
         self.desk().stopping = true;
         self.inner.work.notify_one();
+        self.inner.reached.notify_all();
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread
             && thread.join().is_err()

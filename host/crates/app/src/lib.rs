@@ -10,6 +10,8 @@ mod handle;
 mod history;
 mod leases;
 mod local_time;
+#[cfg(target_os = "linux")]
+mod looks;
 mod metronome;
 mod tick;
 
@@ -20,6 +22,8 @@ pub use history::{
     Asked, History, HistoryError, HistoryFacts, HistoryHealth, HistorySettings, Laying, LowWear, QuietNow,
 };
 pub use leases::{LeaseError, LeaseFacts, LeaseSettings, Leases};
+/// Where the work of a lease runs.
+pub use lowtide_collectors::Work;
 /// Rows of history, as the store keeps them.
 pub use lowtide_store::history::{EventRow, EventsAsked, Keep, QuietRow, TooFine};
 pub use tick::Ticker;

@@ -54,8 +54,8 @@ impl Reloader {
         self.config.addon = read.addon;
         (self.config.log.level, self.config.quiet) = (read.log.level, read.quiet);
         // How many events are kept is settled at the start.
-        let events_kept = self.config.leases.events_kept;
-        self.config.leases = config::Leases { events_kept, ..read.leases };
+        let config::Leases { events_kept, looks_per_second, .. } = self.config.leases;
+        self.config.leases = config::Leases { events_kept, looks_per_second, ..read.leases };
         tracing::info!(applied = applied.join(", "), "configuration reloaded");
         if !restart_needed.is_empty() {
             tracing::warn!(keys = restart_needed.join(", "), "these changes need a restart");

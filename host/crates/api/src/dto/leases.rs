@@ -235,15 +235,14 @@ pub(crate) struct LeaseDirective {
     reason: Option<String>,
     /// How often to heartbeat.
     heartbeat_interval_sec: f64,
+    /// Number of the newest event of the lease: with it as `after`, the next heartbeat is answered when this is no longer so.
+    #[schema(example = 4711)]
+    event: u64,
 }
 
 impl LeaseDirective {
     pub(crate) fn new(instruction: &Instruction, policy: &Policy) -> Self {
         let lease = &instruction.lease;
-        let why = match &lease.phase {
-            Phase::Revoking { why, .. } => Some(why.to_string()),
-            _ => None,
-        };
         Self {
             lease_id: lease.name().to_string(),
             directive: instruction.directive.word(),
@@ -253,8 +252,9 @@ impl LeaseDirective {
                 _ => None,
             },
             expires_in_sec: instruction.expires_in.map(seconds),
-            reason: why,
+            reason: instruction.why.as_deref().map(str::to_owned),
             heartbeat_interval_sec: seconds(policy.heartbeat_interval()),
+            event: lease.last_event,
         }
     }
 }

@@ -3,7 +3,7 @@
 use crate::acting::body;
 use crate::document::{Document, JSON};
 use crate::dto::leases::input::{
-    LeaseHeartbeat, LeaseRelease, LeaseReport, LeaseRequestDto, LeaseRevoke, name,
+    LeaseHeartbeat, LeaseRelease, LeaseReport, LeaseRequestDto, LeaseRevoke, WorkDto, name,
 };
 use crate::dto::leases::{LeaseDecision, LeaseDirective, LeaseDto, place};
 use crate::error::{Code, Problem};
@@ -16,7 +16,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
 use lowtide_app::{LeaseError, Leases};
 use lowtide_clock as clock;
-use lowtide_core::lease::{Input, Lease, LeaseName, Phase, Refusal, Reply, Rule, Text};
+use lowtide_core::lease::{Input, Instruction, Lease, LeaseName, Phase, Refusal, Reply, Rule, Text};
 use lowtide_core::limits;
 use serde::Serialize;
 use std::sync::Arc;
@@ -278,8 +278,13 @@ pub(super) async fn get_lease(
 /// Says that a holder lives, and asks what it is to do
 ///
 /// At least every `heartbeat_interval_sec`. A lease that was not heard for `heartbeat_ttl_sec` has expired and is never revived.
+///
+/// With `wait` and `after`, the answer is held back until something happens to the lease: who always has one such heartbeat under way
+/// hears within milliseconds that it is to stand still, and a connection that breaks is a daemon that is gone.
 #[utoipa::path(post, path = "/api/scheduler/lease/{id}/heartbeat", tag = "leases", params(
     ("id" = String, Path, description = "Id of the lease"),
+    ("wait" = Option<String>, Query, description = "Hold the answer back so long at most, up to `heartbeat_interval_sec`, while no event follows on `after`", example = "10s"),
+    ("after" = Option<u64>, Query, description = "`event` of the last answer", example = 4711),
 ), request_body(content = Option<LeaseHeartbeat>, content_type = "application/json"), responses(
     (status = 200, description = "What to do", body = LeaseDirective),
     (status = "4XX", description = "See `code`", body = Problem, content_type = "application/problem+json"),
@@ -291,10 +296,40 @@ pub(super) async fn post_heartbeat(
     request: Request,
 ) -> Result<Response, Box<Problem>> {
     let leases = leases(&shared)?;
-    Params::parse(request.uri().query(), &[])?;
+    let params = Params::parse(request.uri().query(), &["wait", "after"])?;
+    let (wait, after) = (long_poll(&params)?, params.whole("after", 0..=u64::MAX)?);
     let said: LeaseHeartbeat = body(request).await?;
-    let input = Input::Heartbeat { name: named(id)?, holder: holder(said.addon_id)? };
-    directive(leases, input).await
+    let (name, holder) = (named(id)?, holder(said.addon_id)?);
+    let work = said.work.map(WorkDto::work).transpose()?;
+    let input = || Input::Heartbeat { name, holder: holder.clone(), reached: work.is_some() };
+    let heard_by = tokio::time::Instant::now();
+    let mut closing = shared.closing.clone();
+    let mut placed = false;
+    loop {
+        // First the wait, then the question: what happens in between ends the wait at once.
+        let changed = leases.next_event(name.id);
+        let instruction = instruct(leases, input()).await?;
+        if let Some(work) = work.clone().filter(|_| !placed) {
+            leases.place(name.id, work);
+            placed = true;
+        }
+        let told = leases.glance(|scheduler, _| {
+            let longest = scheduler.policy().heartbeat_interval();
+            (LeaseDirective::new(&instruction, scheduler.policy()), longest)
+        });
+        let (told, longest) = told.map_err(failed)?;
+        let left =
+            wait.map(|wait| heard_by + wait.min(longest)).filter(|end| *end > tokio::time::Instant::now());
+        let (Some(end), Some(changed)) = (left, changed) else { return Ok(answer(StatusCode::OK, &told)) };
+        if after.is_none_or(|after| instruction.lease.last_event > after) {
+            return Ok(answer(StatusCode::OK, &told));
+        }
+        tokio::select! {
+            _ = changed => {}
+            () = tokio::time::sleep_until(end) => {}
+            _ = closing.wait_for(|closing| *closing) => return Ok(answer(StatusCode::OK, &told)),
+        }
+    }
 }
 
 /// Tells how far the work is; counts as a heartbeat
@@ -319,13 +354,17 @@ pub(super) async fn post_report(
 }
 
 async fn directive(leases: &Leases, input: Input) -> Result<Response, Box<Problem>> {
+    let instruction = instruct(leases, input).await?;
+    let directive = leases
+        .glance(|scheduler, _| LeaseDirective::new(&instruction, scheduler.policy()))
+        .map_err(failed)?;
+    Ok(answer(StatusCode::OK, &directive))
+}
+
+/// What the holder of a lease is to do.
+async fn instruct(leases: &Leases, input: Input) -> Result<Box<Instruction>, Box<Problem>> {
     match leases.ask(input).await.map_err(failed)? {
-        Reply::Directive(instruction) => {
-            let directive = leases
-                .glance(|scheduler, _| LeaseDirective::new(&instruction, scheduler.policy()))
-                .map_err(failed)?;
-            Ok(answer(StatusCode::OK, &directive))
-        }
+        Reply::Directive(instruction) => Ok(instruction),
         Reply::Refused(refusal) => Err(refused(&refusal)),
         _ => Err(Problem::new(Code::InternalError, "the scheduler gave no answer to a heartbeat")),
     }

@@ -51,6 +51,12 @@ static ENDED: MetricDef = MetricDef::counter(
 );
 static HEARTBEATS: MetricDef =
     MetricDef::counter("lease_heartbeats_total", Unit::Count, &[], "Heartbeats and reports of holders.");
+static GAVE_WAY: MetricDef = MetricDef::counter(
+    "lease_gave_way_total",
+    Unit::Count,
+    &[],
+    "Looks at the host between two ticks on which work had to give way at once.",
+);
 static EVENTS: MetricDef = MetricDef::counter(
     "lease_events_total",
     Unit::Count,
@@ -70,7 +76,7 @@ static VIOLATIONS: MetricDef = MetricDef::counter(
     "Invariants of leases that were found not to hold. Not 0: a defect to report.",
 );
 
-pub(super) static METRICS: [&MetricDef; 15] = [
+pub(super) static METRICS: [&MetricDef; 16] = [
     &HELD,
     &PAUSED,
     &QUEUED,
@@ -83,6 +89,7 @@ pub(super) static METRICS: [&MetricDef; 15] = [
     &DENIED,
     &ENDED,
     &HEARTBEATS,
+    &GAVE_WAY,
     &EVENTS,
     &COMMITS,
     &VIOLATIONS,
@@ -110,6 +117,7 @@ pub(super) fn write(out: &mut SampleBuffer, facts: &LeaseFacts) {
         out.push(&ENDED, &[how], count(ended));
     }
     out.push(&HEARTBEATS, &[], count(totals.heartbeats));
+    out.push(&GAVE_WAY, &[], count(totals.gave_way));
     out.push(&EVENTS, &[], count(facts.events));
     out.push(&COMMITS, &[], count(facts.commits));
     out.push(&VIOLATIONS, &[], count(facts.violations));

@@ -2,9 +2,10 @@
 
 use super::{LeaseError, LeaseFacts, WAITING_MAX};
 use lowtide_clock as clock;
+use lowtide_collectors::LeasedWork;
 use lowtide_core::lease::invariants::{self, Watch};
 use lowtide_core::lease::{
-    Conditions, Ending, Event, Input, Job, Lease, LeaseId, Moment, Record, Reply, Scheduler,
+    Conditions, Edge, Ending, Event, Input, Job, Lease, LeaseId, Moment, Record, Reply, Scheduler,
 };
 use lowtide_core::units::{Now, WallTime};
 use lowtide_store::Batch;
@@ -116,8 +117,46 @@ impl Desk {
         {
             self.note_violation(&violation);
         }
+        for record in &effects.records {
+            self.tell_at_once(&record.event);
+        }
         self.unwritten.extend(effects.records.into_iter().map(Arc::new));
         Ok(effects.reply)
+    }
+
+    /// Who waits for what held work is to do hears of it before the disk does: it matters within milliseconds. What it then asks for is
+    /// answered when it may be told.
+    fn tell_at_once(&mut self, event: &Event) {
+        if let Event::Paused { id, .. }
+        | Event::Resumed { id }
+        | Event::Resized { id, .. }
+        | Event::Revoking { id, .. }
+        | Event::Ended { id, .. } = event
+        {
+            for poll in self.polls.remove(id).into_iter().flatten() {
+                let _ = poll.0.send(());
+            }
+        }
+    }
+
+    /// Makes one step of a fast look.
+    pub(super) fn edge(&mut self, edge: Option<Edge>) {
+        if self.unwritten.len() < BACKLOG_MAX {
+            let _ = self.step(Input::Edge(edge.map(Box::new)));
+        }
+    }
+
+    /// Whether there is work that can be stopped at once.
+    pub(super) fn has_reached(&self) -> bool {
+        !self.stopping
+            && self.scheduler.as_ref().is_some_and(|scheduler| scheduler.ledger().reached().next().is_some())
+    }
+
+    /// Forgets where the work of leases runs that are no longer held.
+    pub(super) fn keep_places(&self, places: &LeasedWork) {
+        let Some(scheduler) = &self.scheduler else { return };
+        let ledger = scheduler.ledger();
+        places.retain(|id| ledger.get(LeaseId(id)).is_some_and(|entry| entry.lease.is_held()));
     }
 
     fn note_violation(&mut self, violation: &invariants::Violation) {

@@ -54,6 +54,7 @@ impl Scheduler {
                 let events = self.give_way(edge);
                 self.needed.last = Some(mono);
                 if !events.is_empty() {
+                    self.totals.gave_way += 1;
                     let soon = |resumed| mono.since(resumed) < limits::RELAPSE_WITHIN;
                     // Once for each time that it went on.
                     match self.needed.resumed.take() {
@@ -90,7 +91,7 @@ impl Scheduler {
             let lease = &entry.lease;
             let Phase::Active { by, units, paused: None, .. } = &lease.phase else { return None };
             let request = &lease.request;
-            let can = entry.reached && request.pausable && !exempt(*by);
+            let can = request.pausable && !exempt(*by);
             if !can || !request.constraints.minds(&edge.cause.signal) {
                 None
             } else if stop {
@@ -101,7 +102,7 @@ impl Scheduler {
                 shrinks.then(|| Event::Resized { id: lease.id, units, why: Text::clone(&why) })
             }
         };
-        self.ledger.held().filter_map(event).take(limits::LEASE_SWEEP_MAX).collect()
+        self.ledger.reached().filter_map(event).take(limits::LEASE_SWEEP_MAX).collect()
     }
 
     /// Notes that work which had given way goes on.

@@ -23,6 +23,8 @@ pub struct Totals {
     pub ended: [u64; Ending::WORDS.len()],
     /// Heartbeats and reports that were heard.
     pub heartbeats: u64,
+    /// Looks at the host on which work had to give way at once.
+    pub gave_way: u64,
 }
 
 impl Totals {

@@ -185,6 +185,8 @@ pub struct Ledger {
     /// Those that stand still or have fewer units than they were granted: few, and the only ones that can go back up.
     eased: BTreeSet<LeaseId>,
     paused: usize,
+    /// Held leases whose work can be stopped at once.
+    reached: BTreeSet<LeaseId>,
     ended: BTreeSet<(u64, LeaseId)>,
     keys: HashMap<(Text, Text), LeaseId>,
     shares: BTreeMap<Text, Share>,
@@ -388,7 +390,17 @@ impl Ledger {
     pub(super) fn reach(&mut self, id: LeaseId, reached: bool) {
         if let Some(entry) = self.entries.get_mut(&id) {
             entry.reached = reached;
+            if reached && entry.lease.is_held() {
+                self.reached.insert(id);
+            } else {
+                self.reached.remove(&id);
+            }
         }
+    }
+
+    /// The held leases that can be stopped at once, by number.
+    pub fn reached(&self) -> impl Iterator<Item = &Entry> {
+        self.reached.iter().filter_map(|id| self.entries.get(id))
     }
 
     /// What its holder tells of the work.
@@ -642,6 +654,9 @@ impl Ledger {
                 if is_eased(lease) {
                     self.eased.insert(id);
                 }
+                if entry.reached {
+                    self.reached.insert(id);
+                }
                 self.paused += usize::from(is_paused(lease));
                 self.used += units;
                 let share = self.shares.entry(Text::clone(&request.holder)).or_default();
@@ -680,6 +695,7 @@ impl Ledger {
             Phase::Active { units, .. } | Phase::Revoking { units, .. } => {
                 self.held.remove(&id);
                 self.eased.remove(&id);
+                self.reached.remove(&id);
                 self.paused -= usize::from(is_paused(lease));
                 self.used -= units;
                 let units = *units;

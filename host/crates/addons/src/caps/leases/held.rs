@@ -61,7 +61,7 @@ impl Lease {
         {
             return Ok(Directive::Revoke { within });
         }
-        self.link().heartbeat().await.map(|instruction| instruction.directive)
+        self.link().heartbeat(false).await.map(|instruction| instruction.directive)
     }
 
     pub(crate) async fn report(&self, done_ratio: Option<f64>, note: &str) -> Result<(), LeaseError> {
@@ -131,8 +131,9 @@ impl Link {
         }
     }
 
-    async fn heartbeat(&self) -> Result<Instruction, LeaseError> {
-        self.instruction(Input::Heartbeat { name: self.name, holder: self.holder() }).await
+    /// `reached`: whether the work is stopped at once when it is to stand still.
+    async fn heartbeat(&self, reached: bool) -> Result<Instruction, LeaseError> {
+        self.instruction(Input::Heartbeat { name: self.name, holder: self.holder(), reached }).await
     }
 
     async fn report(&self, progress: Progress) -> Result<(), LeaseError> {
@@ -211,7 +212,8 @@ impl Held {
     /// # Errors
     /// When it is over, or the scheduler does not answer.
     pub(crate) async fn heartbeat(&self) -> Result<Instruction, LeaseError> {
-        self.link.heartbeat().await
+        // Jobs are stopped in the sandbox.
+        self.link.heartbeat(true).await
     }
 
     /// Resolves when something happens to it. That may be missed: look after it from time to time.

@@ -3,6 +3,7 @@
 use crate::error::Problem;
 use crate::params;
 use jiff::Timestamp;
+use lowtide_app::Work;
 use lowtide_core::lease::{Constraints, Mode, Override, Priority, Progress, Request, Text, Usage, Window};
 use lowtide_core::limits::{self, LEASE_ADDON_PREFIX};
 use lowtide_core::units::WallTime;
@@ -238,6 +239,44 @@ pub(crate) fn note(text: Option<String>) -> Text {
 pub(crate) struct LeaseHeartbeat {
     /// The holder, as in the request: a lease of another one is then refused.
     pub(crate) addon_id: Option<String>,
+    /// Where the work runs. Who says it does what it is told within a fraction of a second: its work is left out of the load of the host, and
+    /// has to give way as soon as the machine is needed.
+    pub(crate) work: Option<WorkDto>,
+}
+
+/// Where the work of a lease runs. It is looked for on this host, so it says nothing of work elsewhere.
+#[derive(Clone, Debug, Deserialize, serde::Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = LeaseWork)]
+pub(crate) struct WorkDto {
+    /// The process whose descendants do the work; its command line has the word `run-guard`.
+    #[schema(example = 4242, minimum = 1)]
+    pid: u32,
+    /// The control group of the work, if it has one of its own: a path in the version 2 tree whose last part begins with `lowtide-run-`.
+    #[schema(
+        example = "/user.slice/user-1000.slice/user@1000.service/lowtide-run-17-9f86d081884c7d65.scope"
+    )]
+    cgroup: Option<String>,
+}
+
+/// Longest path of a control group: that of a file (PATH_MAX).
+const CGROUP_BYTES_MAX: usize = 4096;
+
+impl WorkDto {
+    pub(crate) fn work(self) -> Result<Work, Box<Problem>> {
+        if self.pid == 0 || i32::try_from(self.pid).is_err() {
+            return Err(Problem::field("work.pid", "must be the number of a process", "4242"));
+        }
+        let fits = |path: &String| path.starts_with('/') && path.len() <= CGROUP_BYTES_MAX;
+        if self.cgroup.as_ref().is_some_and(|path| !fits(path)) {
+            return Err(Problem::field(
+                "work.cgroup",
+                "must be a path as in /proc/PID/cgroup, at most 4096 bytes",
+                "/lowtide-run-17-9f86d081884c7d65",
+            ));
+        }
+        Ok(Work { pid: self.pid, cgroup: self.cgroup })
+    }
 }
 
 /// What was used so far.
