@@ -210,6 +210,9 @@ pub struct Collectors {
     /// Time between two readings of battery and mains.
     #[schemars(range(min = 1, max = 3600))]
     pub power_seconds: u32,
+    /// Time between two looks at what services, containers and process groups use.
+    #[schemars(range(min = 1, max = 3600))]
+    pub units_seconds: u32,
     /// Time between two measurements of Lowtide's own process.
     #[schemars(range(min = 1, max = 3600))]
     pub process_seconds: u32,
@@ -241,6 +244,7 @@ impl Default for Collectors {
             filesystem_seconds: 30,
             sensors_seconds: 15,
             power_seconds: 15,
+            units_seconds: 15,
             process_seconds: 5,
             api_seconds: 5,
             disk_exclude: Vec::new(),
@@ -263,6 +267,8 @@ pub enum Collector {
     Memory,
     /// Pressure stall information.
     Pressure,
+    /// What leased work uses; without it, leased work counts as load of others.
+    Leased,
     /// Throughput and busy time of block devices.
     Disk,
     /// Traffic of network interfaces.
@@ -273,6 +279,8 @@ pub enum Collector {
     Sensors,
     /// Battery and mains.
     Power,
+    /// What services, containers and process groups use.
+    Units,
     /// Lowtide's own process.
     Process,
     /// Requests to Lowtide's API.
@@ -288,11 +296,13 @@ impl Collector {
             Self::System => "system",
             Self::Memory => "memory",
             Self::Pressure => "pressure",
+            Self::Leased => "leased",
             Self::Disk => "disk",
             Self::Network => "network",
             Self::Filesystem => "filesystem",
             Self::Sensors => "sensors",
             Self::Power => "power",
+            Self::Units => "units",
             Self::Process => "process",
             Self::Api => "api",
         }

@@ -193,6 +193,7 @@ fn collect_config(loaded: &Loaded) -> CollectConfig {
         ("filesystem", collectors.filesystem_seconds),
         ("sensors", collectors.sensors_seconds),
         ("power", collectors.power_seconds),
+        ("units", collectors.units_seconds),
         ("process", collectors.process_seconds),
         ("api", collectors.api_seconds),
     ];

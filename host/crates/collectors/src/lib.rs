@@ -82,6 +82,7 @@ static LINUX: &[Builtin] = &[
     },
     Builtin { info: linux::sensors::info, make: |config, _| Box::new(linux::sensors::Sensors::new(config)) },
     Builtin { info: linux::power::info, make: |config, _| Box::new(linux::power::Power::new(config)) },
+    Builtin { info: linux::units::info, make: |config, _| Box::new(linux::units::Units::new(config)) },
     Builtin {
         info: process::info,
         make: |config, _| Box::new(process::Process::new(config, lowtide_clock::process_cpu)),

@@ -17,3 +17,4 @@ pub(crate) mod sensors;
 pub(crate) mod sysfs;
 pub(crate) mod system;
 pub(crate) mod text;
+pub(crate) mod units;

@@ -5,6 +5,7 @@
 //! work in 11 to 100 % of a foreground's busy seconds on 1 Hz traces). What is unknown or stale is never quiet; what the
 //! host does not have lowers the confidence. docs/adr/004-quiet.md tells where each default comes from.
 
+mod culprit;
 mod level;
 mod score;
 mod signals;
@@ -130,6 +131,8 @@ pub struct Reason {
     pub direction: Option<Direction>,
     /// The device, mount point, sensor or addon behind it.
     pub subject: Option<String>,
+    /// The service, container or process group that uses most of what the signal is about, where one stands out.
+    pub culprit: Option<String>,
     /// The same in plain words.
     pub text: String,
 }
@@ -188,7 +191,7 @@ pub fn assess(
     let inputs: Vec<SignalInput> = readings.iter().map(|reading| input(reading, config)).collect();
     let presence = &heaviest(presence);
 
-    let mut reasons: Vec<Reason> = inputs.iter().filter_map(reason).collect();
+    let mut reasons: Vec<Reason> = inputs.iter().filter_map(|input| reason(input, snapshot)).collect();
     reasons.extend(no_io_signal(&inputs));
     reasons.extend(presence.iter().filter_map(presence_reason));
     let evidence = Evidence {
@@ -260,7 +263,7 @@ fn input(reading: &Reading, config: &QuietConfig) -> SignalInput {
     }
 }
 
-fn reason(input: &SignalInput) -> Option<Reason> {
+fn reason(input: &SignalInput, snapshot: &Snapshot) -> Option<Reason> {
     if input.level == Level::Quiet {
         return None;
     }
@@ -279,11 +282,14 @@ fn reason(input: &SignalInput) -> Option<Reason> {
             threshold: None,
             direction: Some(def.direction),
             subject: None,
+            culprit: None,
             text: format!("{} is unknown, and unknown is never quiet: {note}", def.label),
         });
     };
     let subject = input.subject.as_deref().map(|subject| format!(" ({subject})")).unwrap_or_default();
     let limit = threshold.map(|threshold| def.format(threshold)).unwrap_or_default();
+    let culprit = culprit::find(snapshot, input.signal);
+    let mostly = culprit.as_ref().map(culprit::Culprit::words).unwrap_or_default();
     Some(Reason {
         signal: def.name.to_owned(),
         level: input.level,
@@ -291,7 +297,13 @@ fn reason(input: &SignalInput) -> Option<Reason> {
         threshold,
         direction: Some(def.direction),
         subject: input.subject.clone(),
-        text: format!("{}{subject} {} {} {limit}", def.label, def.format(value), def.direction.sign()),
+        text: format!(
+            "{}{subject} {} {} {limit}{mostly}",
+            def.label,
+            def.format(value),
+            def.direction.sign()
+        ),
+        culprit: culprit.map(|culprit| culprit.name),
     })
 }
 
@@ -307,6 +319,7 @@ fn no_io_signal(inputs: &[SignalInput]) -> Option<Reason> {
         threshold: None,
         direction: None,
         subject: None,
+        culprit: None,
         text: "neither I/O pressure nor disk busy time can be read here, and unknown is never quiet (disable both signals to accept that)".into(),
     })
 }
@@ -320,6 +333,7 @@ fn presence_reason(presence: &Presence) -> Option<Reason> {
         threshold: None,
         direction: Some(Direction::Above),
         subject: Some(presence.source.clone()),
+        culprit: None,
         text: format!("{} reports {}", presence.source, presence.kind),
     })
 }

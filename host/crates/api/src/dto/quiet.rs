@@ -58,8 +58,11 @@ struct ReasonDto {
     direction: Option<Direction>,
     /// The device, mount point, sensor or addon behind it.
     subject: Option<String>,
+    /// The service, container or process group that uses at least half of what the signal is about; null where none stands out.
+    #[schema(example = "immich-ml.service")]
+    culprit: Option<String>,
     /// The same in plain words.
-    #[schema(example = "I/O full pressure 12 % ≥ 10 %")]
+    #[schema(example = "I/O full pressure 12 % ≥ 10 %, mostly immich-ml.service")]
     text: String,
 }
 
@@ -141,6 +144,7 @@ impl ReasonDto {
             threshold: reason.threshold,
             direction: reason.direction,
             subject: reason.subject.clone(),
+            culprit: reason.culprit.clone(),
             text: reason.text.clone(),
         }
     }

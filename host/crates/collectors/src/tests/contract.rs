@@ -118,8 +118,9 @@ fn the_first_run_has_no_rates_and_counters_are_cumulative() {
 #[test]
 fn a_missing_file_fails_the_collectors_that_need_it_and_no_others() {
     for (file, expected) in [
-        ("stat", vec!["cpu", "system", "process"]),
+        ("stat", vec!["cpu", "system", "units", "process"]),
         ("loadavg", vec!["system"]),
+        ("uptime", vec!["system", "units"]),
         ("meminfo", vec!["memory"]),
         ("vmstat", vec!["memory"]),
         ("pressure/io", vec!["pressure"]),

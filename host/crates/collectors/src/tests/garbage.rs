@@ -3,7 +3,7 @@
 
 use super::contract;
 use super::machine::{self, Machine};
-use crate::linux::{cpu, disk, filesystem, leased, memory, network, pressure, system, text};
+use crate::linux::{cpu, disk, filesystem, leased, memory, network, pressure, system, text, units};
 use crate::process;
 use std::fs;
 use std::path::Path;
@@ -19,9 +19,11 @@ fn parsers(path: &Path) -> Vec<Accepts> {
         network::interfaces(bytes).is_ok_and(|mut lines| lines.all(|line| network::parse_line(line).is_ok()))
     };
     match path.strip_prefix("proc").unwrap().to_str().unwrap() {
-        "stat" => vec![|bytes| cpu::parse(bytes, &mut cpu::Stat::default()).is_ok(), |bytes| {
-            system::parse_boot_time(bytes).is_ok()
-        }],
+        "stat" => vec![
+            |bytes| cpu::parse(bytes, &mut cpu::Stat::default()).is_ok(),
+            |bytes| system::parse_boot_time(bytes).is_ok(),
+            |bytes| units::parse_processors(bytes).is_ok(),
+        ],
         "loadavg" => vec![|bytes| system::parse_load(bytes).is_ok()],
         "uptime" => vec![|bytes| system::parse_uptime(bytes).is_ok()],
         "meminfo" => vec![|bytes| memory::parse_meminfo(bytes).is_ok()],
@@ -33,9 +35,13 @@ fn parsers(path: &Path) -> Vec<Accepts> {
         "self/mountinfo" => vec![|bytes| filesystem::parse(bytes).is_ok()],
         pressure if pressure.starts_with("pressure/") => vec![|bytes| pressure::parse(bytes).is_ok()],
         descriptor if descriptor.starts_with("self/fd/") => vec![],
-        "4242/stat" | "4243/stat" => vec![|bytes| leased::tree::parse_stat(bytes).is_ok()],
-        // Lists of words, of which every front part is one.
-        process if process.starts_with("424") => vec![],
+        process if process.ends_with("/stat") => {
+            vec![|bytes| units::parse_stat(bytes).is_ok(), |bytes| leased::tree::parse_stat(bytes).is_ok()]
+        }
+        process if process.ends_with("/cgroup") => vec![|bytes| units::parse_cgroup(bytes).is_ok()],
+        process if process.ends_with("/io") => vec![|bytes| units::parse_io(bytes).is_ok()],
+        // Lists of words and numbers, of which every front part is one.
+        "4242/cmdline" | "4242/task/4242/children" | "4243/task/4243/children" | "4243/statm" => vec![],
         other => panic!("no parser for {other}"),
     }
 }

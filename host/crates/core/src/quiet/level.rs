@@ -149,6 +149,7 @@ impl Verdict {
                 threshold: None,
                 direction: None,
                 subject: None,
+                culprit: None,
                 text,
             });
         };

@@ -459,3 +459,24 @@ proptest! {
         prop_assert!(calm >= harmful, "{}: {a} -> {calm}, {b} -> {harmful}", def.name);
     }
 }
+
+#[test]
+fn a_reason_names_the_unit_that_is_behind_it_and_nothing_else_changes() {
+    let mut host = Host::idle();
+    host.set("host_pressure_io_stalled_ratio", 0.12);
+    let plain = host.tick();
+    const UNIT: &[(&str, &str)] = &[("unit", "immich-ml.service"), ("kind", "service")];
+    host.values.push(("units", "host_units_read_bytes_per_second", UNIT, 5e7));
+    let named = host.tick();
+    let reason = |assessment: &QuietAssessment| {
+        assessment.reasons.iter().find(|reason| reason.signal == "io_pressure").expect("a reason").clone()
+    };
+    let (plain_reason, named_reason) = (reason(&plain), reason(&named));
+    assert_eq!(plain_reason.culprit, None);
+    assert_eq!(named_reason.culprit.as_deref(), Some("immich-ml.service"));
+    assert_eq!(named_reason.text, format!("{}, mostly immich-ml.service", plain_reason.text));
+    assert_eq!(
+        (named.state, named.score, named_reason.level),
+        (plain.state, plain.score, plain_reason.level)
+    );
+}
