@@ -1,7 +1,7 @@
 //! The signals that the front listens to, as one stream. Those that were ignored when the program began stay so (nohup(1), `cmd &` of a
 //! shell without job control): the command inherits that.
 
-use rustix::process::Signal;
+use rustix::process::{self, Signal};
 use std::future::poll_fn;
 use std::io;
 use std::task::Poll;
@@ -36,6 +36,14 @@ impl Passed {
     #[must_use]
     pub fn number(self) -> i32 {
         self.0.as_raw()
+    }
+
+    /// Stops this process if that is what the signal asks for (Ctrl-Z): for a time in which there is no command yet.
+    pub fn stop_if_asked(self) {
+        if self.0 == Signal::TSTP {
+            // SIGSTOP to ourselves cannot fail.
+            let _ = process::kill_process(process::getpid(), Signal::STOP);
+        }
     }
 
     /// Whether a terminal sends it to all of the group in the foreground.

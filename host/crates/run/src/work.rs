@@ -157,10 +157,14 @@ impl Work {
         self.tell(&ToGuard::Keep(lease.replace('\n', " ")));
     }
 
-    /// The guard that is the command's parent: what the work does happens at and below this process.
+    /// The process below which all of the work is: the inner guard, or who took its place.
     #[must_use]
     pub fn root_pid(&self) -> i32 {
-        self.inner_pid
+        match (self.inner.open, self.outer.open) {
+            (true, _) => self.inner_pid,
+            (false, true) => self.outer_pid,
+            (false, false) => own(),
+        }
     }
 
     /// The path of the work's control group, if it has one.
