@@ -1,6 +1,8 @@
 //! The command line: what can be typed, and which command it starts.
 
-use crate::commands::{self, addon::AddonCommand, history::HistoryCommand, lease::LeaseCommand};
+use crate::commands::{
+    self, addon::AddonCommand, history::HistoryCommand, lease::LeaseCommand, run::RunArgs,
+};
 use crate::exit::Exit;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use lowtide_addons::compile;
@@ -17,7 +19,8 @@ const DEFAULT_URL: &str = "http://127.0.0.1:4270";
     about = "Measures this machine and says whether now is a quiet time",
     after_help = "Exit codes: 0 ok, 1 doctor found an error, an addon does not run, a lease is over or history has damaged rows, \
                   64 usage or no such addon or lease, 69 daemon unreachable, address taken or no history, 70 failed, \
-                  73 a folder or file cannot be made, 75 not quiet or not granted now, 76 not a lowtide daemon, 78 configuration wrong."
+                  73 a folder or file cannot be made, 75 not quiet or not granted now, 76 not a lowtide daemon, 78 configuration wrong. \
+                  `run` exits with the code of its command."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -44,6 +47,8 @@ enum Command {
         #[command(subcommand)]
         command: LeaseCommand,
     },
+    /// Run a command while it is quiet: waits for a lease, holds it, and lets the command stand still when the machine is needed
+    Run(RunArgs),
     /// Look into the history file, copy it, and take numbers out of it; the daemon may run meanwhile or not
     History {
         #[command(subcommand)]
@@ -88,15 +93,29 @@ pub(crate) struct ConfigArgs {
 /// Which daemon, and how to answer.
 #[derive(Debug, Args)]
 pub(crate) struct ClientArgs {
-    /// Address of the daemon
-    #[arg(long, env = "LOWTIDE_URL", default_value = DEFAULT_URL)]
-    url: String,
+    #[command(flatten)]
+    address: UrlArgs,
     /// Answer in JSON
     #[arg(long)]
     pub(crate) json: bool,
 }
 
 impl ClientArgs {
+    /// The address of the daemon.
+    pub(crate) fn url(&self) -> &str {
+        self.address.url()
+    }
+}
+
+/// Which daemon.
+#[derive(Debug, Args)]
+pub(crate) struct UrlArgs {
+    /// Address of the daemon
+    #[arg(long, env = "LOWTIDE_URL", default_value = DEFAULT_URL)]
+    url: String,
+}
+
+impl UrlArgs {
     /// The address of the daemon; an empty `LOWTIDE_URL` is as good as none.
     pub(crate) fn url(&self) -> &str {
         if self.url.is_empty() { DEFAULT_URL } else { &self.url }
@@ -172,6 +191,11 @@ pub fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|word| word == compile::CHILD_ARGUMENT) {
         return compile::child_main();
     }
+    // So does `lowtide run`, for the processes that it puts around its command.
+    #[cfg(target_os = "linux")]
+    if let Some(exit) = commands::run::hidden() {
+        return exit;
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -188,6 +212,8 @@ pub fn main() -> ExitCode {
         Command::Doctor(args) => commands::doctor::run(&args),
         Command::Addon { command } => commands::addon::run(&command),
         Command::Lease { command } => commands::lease::run(&command),
+        // Its codes are those of the command.
+        Command::Run(args) => return commands::run::run(&args),
         Command::History { command } => commands::history::run(&command),
         Command::Config { command: ConfigCommand::Check { config, json } } => {
             commands::config::check(&config, json)

@@ -7,5 +7,6 @@ pub(crate) mod doctor;
 pub(crate) mod history;
 pub(crate) mod lease;
 pub(crate) mod output;
+pub(crate) mod run;
 pub(crate) mod serve;
 pub(crate) mod status;

@@ -4,6 +4,10 @@
 mod explain;
 mod list;
 mod request;
+mod waiting;
+
+pub(crate) use request::{Urgency, refusal};
+pub(crate) use waiting::waiting;
 
 use crate::cli::ClientArgs;
 use crate::client::{self, ClientError, Method};
@@ -111,7 +115,7 @@ pub(crate) fn run(command: &LeaseCommand) -> Exit {
 }
 
 /// Who asks, unless told otherwise: the person's name.
-pub(super) fn user() -> String {
+pub(crate) fn user() -> String {
     let name = std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_default();
     let fits = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     let good = !name.is_empty() && name.len() <= 64 && name.chars().all(fits);
@@ -119,7 +123,7 @@ pub(super) fn user() -> String {
 }
 
 /// The path of one lease, or of something below it. What is no id is told by the daemon.
-fn path_of(id: &str, below: &str) -> String {
+pub(crate) fn path_of(id: &str, below: &str) -> String {
     format!("/api/scheduler/lease/{}{below}", crate::commands::addon::encoded(id))
 }
 
@@ -210,7 +214,7 @@ fn describe_switch(state: &Value) -> String {
 }
 
 /// A text of the answer, safe to print; `None` when it is not there or empty.
-pub(super) fn text(document: &Value, pointer: &str) -> Option<String> {
+pub(crate) fn text(document: &Value, pointer: &str) -> Option<String> {
     let text = document.pointer(pointer)?.as_str()?;
     (!text.is_empty()).then(|| clean(text, TEXT_BYTES_MAX).into_owned())
 }

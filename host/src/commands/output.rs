@@ -19,6 +19,13 @@ pub(crate) fn complain(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "lowtide: {text}");
 }
 
+/// Writes over the line that was written last on a terminal; with an empty text, only removes it.
+pub(crate) fn rewrite(text: &str) {
+    let mut stderr = std::io::stderr().lock();
+    // To the first column, and whatever stands there removed.
+    let _ = write!(stderr, "\r\x1b[K{text}").and_then(|()| stderr.flush());
+}
+
 /// A JSON document as text with a final newline.
 pub(crate) fn pretty(document: &impl serde::Serialize) -> String {
     // What is printed here are plain structs and values, which always serialise.

@@ -11,7 +11,7 @@ struct Rule {
 }
 
 /// From the inside out. Collectors, addons and store do not know each other; nothing may depend on the last three.
-const RULES: [Rule; 12] = [
+const RULES: [Rule; 13] = [
     Rule { manifest: "host/crates/core/Cargo.toml", name: "lowtide-core", inner: &[] },
     Rule { manifest: "host/crates/clock/Cargo.toml", name: "lowtide-clock", inner: &["lowtide-core"] },
     Rule {
@@ -40,6 +40,11 @@ const RULES: [Rule; 12] = [
         name: "lowtide-authoring",
         inner: &["lowtide-core", "lowtide-clock", "lowtide-addons"],
     },
+    Rule {
+        manifest: "host/crates/run/Cargo.toml",
+        name: "lowtide-run",
+        inner: &["lowtide-core", "lowtide-clock"],
+    },
     Rule { manifest: "host/Cargo.toml", name: "lowtide", inner: LIBRARIES },
     Rule { manifest: "tests/Cargo.toml", name: "lowtide-tests", inner: DAEMON },
     Rule { manifest: "benches/Cargo.toml", name: "lowtide-benches", inner: DAEMON },
@@ -55,6 +60,7 @@ const LIBRARIES: &[&str] = &[
     "lowtide-app",
     "lowtide-api",
     "lowtide-authoring",
+    "lowtide-run",
 ];
 
 const DAEMON: &[&str] = &[
@@ -66,6 +72,7 @@ const DAEMON: &[&str] = &[
     "lowtide-app",
     "lowtide-api",
     "lowtide-authoring",
+    "lowtide-run",
     "lowtide",
 ];
 

@@ -1,6 +1,6 @@
 //! `lowtide lease request`: one question; with `--wait`, until it is granted.
 
-use super::{path_of, reasons, text, user};
+use super::{path_of, reasons, text, user, waiting};
 use crate::cli::ClientArgs;
 use crate::client::{self, ClientError, Method};
 use crate::commands::output::{complain, out, pretty};
@@ -70,6 +70,17 @@ pub(crate) enum Urgency {
     High,
 }
 
+impl Urgency {
+    /// As the daemon calls it.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Low => "LOW",
+            Self::Normal => "NORMAL",
+            Self::High => "HIGH",
+        }
+    }
+}
+
 pub(super) fn run(args: &RequestArgs) -> Exit {
     match ask(args) {
         Ok(decision) => report(args, &decision),
@@ -78,16 +89,11 @@ pub(super) fn run(args: &RequestArgs) -> Exit {
 }
 
 fn ask(args: &RequestArgs) -> Result<Value, ClientError> {
-    let priority = match args.priority {
-        Urgency::Low => "LOW",
-        Urgency::Normal => "NORMAL",
-        Urgency::High => "HIGH",
-    };
     let body = json!({
         "addon_id": args.holder.clone().unwrap_or_else(user),
         "job_type": args.job,
         "cost_units": args.cost,
-        "priority": priority,
+        "priority": args.priority.word(),
         "expected_duration_sec": args.duration,
         "constraints": {
             "cpu_heavy": args.cpu_heavy,
@@ -115,7 +121,9 @@ fn wait_for(args: &RequestArgs, id: &str, decision: &Value) -> Result<Value, Cli
     let mut told = String::new();
     let mut lease = decision.clone();
     loop {
-        let why = waiting_line(&lease);
+        // Who gives up can leave the queue by this id.
+        let own = text(&lease, "/lease_id").unwrap_or_default();
+        let why = format!("waiting as {own}, {}", waiting(&lease).line());
         if why != told && !args.client.json {
             complain(&why);
             told = why;
@@ -125,28 +133,6 @@ fn wait_for(args: &RequestArgs, id: &str, decision: &Value) -> Result<Value, Cli
         if lease.get("state").and_then(Value::as_str) != Some("queued") {
             return Ok(lease);
         }
-    }
-}
-
-fn waiting_line(lease: &Value) -> String {
-    let position = lease.pointer("/queue/position").and_then(Value::as_u64);
-    let position = position.map_or("far behind".to_owned(), |position| format!("place {position}"));
-    let start = lease.pointer("/queue/estimated_start_sec").and_then(Value::as_f64);
-    let start = start.map_or(String::new(), |seconds| format!(", perhaps in {}", human(seconds)));
-    let why = text(lease, "/reasons/0/text").unwrap_or_default();
-    // Who gives up can leave the queue by this id.
-    let id = text(lease, "/lease_id").unwrap_or_default();
-    format!("waiting as {id}, {position}{start}: {why}")
-}
-
-/// Seconds as people say them.
-fn human(seconds: f64) -> String {
-    if seconds < 90.0 {
-        format!("{seconds:.0} s")
-    } else if seconds < 5_400.0 {
-        format!("{:.0} min", seconds / 60.0)
-    } else {
-        format!("{:.1} h", seconds / 3_600.0)
     }
 }
 
@@ -167,17 +153,15 @@ fn report(args: &RequestArgs, decision: &Value) -> Exit {
     if granted { Exit::Ok } else { Exit::NotNow }
 }
 
-fn refusal(decision: &Value) -> String {
+/// Why it was not granted.
+pub(crate) fn refusal(decision: &Value) -> String {
     if let Some(state) = text(decision, "/state") {
         return format!("not granted: the request ended as {state}");
     }
     let after = decision.get("retry_after_sec").and_then(Value::as_u64);
-    let after = after.map_or(String::new(), |seconds| format!("; ask again in {}", human_whole(seconds)));
+    let after = after.map_or(String::new(), |seconds| {
+        format!("; ask again in {}", super::waiting::human_seconds(seconds))
+    });
     let rule = text(decision, "/rule").unwrap_or_default();
     format!("denied ({rule}){after}\n{}", reasons(decision).trim_end())
-}
-
-fn human_whole(seconds: u64) -> String {
-    #[expect(clippy::cast_precision_loss, reason = "a time that people wait")]
-    human(seconds as f64)
 }
