@@ -77,7 +77,9 @@ impl Daemon {
         let address = line.trim().rsplit_once("http://").map(|(_, address)| address.to_owned());
         let daemon = Self { process, address: address.unwrap_or_default() };
         if daemon.address.is_empty() {
-            bail!("the daemon did not tell its address; see daemon.log in {}", folder.display());
+            // What it says about itself is a line or two.
+            let said = fs::read_to_string(folder.join("daemon.log")).unwrap_or_default();
+            bail!("the daemon did not tell its address: {}", said.trim());
         }
         let ready = crate::machine::wait_for(Duration::from_secs(30), || daemon.get("/readyz").ok());
         ready.context("the daemon is not ready after 30 s")?;

@@ -25,7 +25,7 @@ cargo xtask bench tide [-- FLAGS]: what heavy work costs a service beside it, by
 
   --quick             one short run of each at one load: shows that all works, not how well
   --runs N            runs of each arm (3)
-  --seconds S         length of a run (8)
+  --seconds S         length of a run (7)
   --loads A,B         per cent of the service's capacity (15,30,60)
   --heavy A,B         kinds of heavy work (spin,stream,fsync,forks,cache)
   --arms A,B          ways to hold it back (none,free,nice,idle,ours)
@@ -37,6 +37,8 @@ cargo xtask bench tide [-- FLAGS]: what heavy work costs a service beside it, by
   --seed N            of requests and orders (1)
   --folder DIR        for files, on the disk that is to be measured (target/tide)
   --large-mib N       file that the service reads (1024); --cache-mib N: that `cache` reads (4096); --stream-mib N (512)
+  --own-session       the service in a session of its own, as systemd starts one: with autogroup on, nice and SCHED_IDLE do
+                      not reach from one session to another
   --daemon-config FILE    instead of the built-in one, which makes QUIET come soon
   --lowtide PROGRAM   the daemon (LOWTIDE_BENCH_BIN, which xtask sets)";
 
@@ -59,6 +61,7 @@ struct Setting {
     arms: Vec<Arm>,
     large_mib: u64,
     cache_mib: u64,
+    own_session: bool,
 }
 
 /// What a run needs besides its block and arm.
@@ -70,16 +73,19 @@ struct Ground<'a> {
     capacity: f64,
     seed: u64,
     seconds: f64,
+    own_session: bool,
 }
 
 /// The command line of the harness.
 pub(crate) fn main(arguments: &[String]) -> Result<()> {
-    let mut options = Options::parse(arguments, &["quick", "yield", "json", "help"])?;
+    let mut options = Options::parse(arguments, &["quick", "yield", "json", "help", "own-session"])?;
     if options.switch("help") {
         println!("{HELP}");
         return Ok(());
     }
     let json = options.switch("json");
+    let folder: PathBuf = options.value("folder")?.unwrap_or("target/tide".into());
+    let folder = std::path::absolute(folder)?;
     if let Some(from) = options.value::<PathBuf>("from")? {
         options.done()?;
         if !from.exists() {
@@ -90,16 +96,15 @@ pub(crate) fn main(arguments: &[String]) -> Result<()> {
     let quick = options.switch("quick");
     let setting = Setting {
         seed: options.value("seed")?.unwrap_or(1),
-        seconds: options.value("seconds")?.unwrap_or(if quick { 2.0 } else { 8.0 }),
+        seconds: options.value("seconds")?.unwrap_or(if quick { 2.0 } else { 7.0 }),
         runs: options.value("runs")?.unwrap_or(if quick { 1 } else { 3 }),
         loads: options.list("loads")?.unwrap_or(if quick { vec![30] } else { vec![15, 30, 60] }),
         kinds: options.list("heavy")?.unwrap_or(Kind::ALL.to_vec()),
         arms: options.list("arms")?.unwrap_or(Arm::ALL.to_vec()),
         large_mib: options.value("large-mib")?.unwrap_or(if quick { 128 } else { 1024 }),
         cache_mib: options.value("cache-mib")?.unwrap_or(if quick { 256 } else { 4096 }),
+        own_session: options.switch("own-session"),
     };
-    let folder: PathBuf = options.value("folder")?.unwrap_or("target/tide".into());
-    let folder = std::path::absolute(folder)?;
     fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
     let out = options.value("out")?.unwrap_or_else(|| folder.join("runs.jsonl"));
     let config = match options.value::<PathBuf>("daemon-config")? {
@@ -159,17 +164,15 @@ fn blocks(site: &Site, folder: &Path, setting: &Setting, out: &Path, log: &mut L
         capacity: 0.0,
         seed: setting.seed,
         seconds: setting.seconds,
+        own_session: setting.own_session,
     };
     // A file that has runs keeps their machine: loads must mean the same in all of them.
     match known.iter().find_map(|record| match record {
         Record::Machine(machine) => Some(machine.clone()),
         _ => None,
     }) {
-        Some(machine) if machine.seed != setting.seed || machine.seconds != setting.seconds => {
-            bail!(
-                "{} has runs with another seed or of another length: name another file with --out",
-                out.display()
-            )
+        Some(machine) if !machine.is_of(setting.seed, setting.seconds, setting.own_session) => {
+            bail!("{} has runs of another kind: name another file with --out", out.display())
         }
         Some(machine) => (ground.steps_per_ms, ground.capacity) = (machine.steps_per_ms, machine.capacity),
         None => {
@@ -248,6 +251,7 @@ fn describe(ground: &Ground, setting: &Setting) -> Result<Machine> {
         seed: setting.seed,
         seconds: setting.seconds,
         own_group: ground.group.is_some(),
+        own_session: setting.own_session,
     })
 }
 
@@ -269,6 +273,9 @@ impl Ground<'_> {
         command.args([crate::serve::PART, "--steps", &self.steps_per_ms.to_string()]);
         command.arg("--large").arg(self.folder.join("large.dat"));
         command.arg("--small").arg(self.folder.join("small.dat"));
+        if self.own_session {
+            command.arg("--own-session");
+        }
         if let Some(group) = self.group {
             command.arg("--group").arg(group.processes());
         }
@@ -370,6 +377,7 @@ mod tests {
             arms: Arm::ALL.to_vec(),
             large_mib: 1,
             cache_mib: 1,
+            own_session: false,
         };
         let runs = order(&setting);
         assert_eq!(runs.len(), 2 * 2 * 5 * 5);

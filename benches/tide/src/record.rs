@@ -36,6 +36,15 @@ pub(crate) struct Machine {
     pub(crate) seconds: f64,
     /// Whether the service has a cgroup of its own.
     pub(crate) own_group: bool,
+    /// And a session: autogroup then shares processors between it and the heavy work as equals.
+    pub(crate) own_session: bool,
+}
+
+impl Machine {
+    /// Whether runs with these settings may stand beside those of the file.
+    pub(crate) fn is_of(&self, seed: u64, seconds: f64, own_session: bool) -> bool {
+        (self.seed, self.own_session) == (seed, own_session) && (self.seconds - seconds).abs() < 1e-9
+    }
 }
 
 /// One run of one arm.

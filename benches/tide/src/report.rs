@@ -301,10 +301,11 @@ fn excess(heavy: Kind, idle: Option<f64>, ours: Option<f64>) -> String {
 
 fn machine_lines(out: &mut String, machine: &Machine) {
     let autogroup = if machine.autogroup { "on" } else { "off" };
-    let group = if machine.own_group { "in a cgroup of its own" } else { "in no cgroup of its own" };
+    let session = if machine.own_session { "a session of its own" } else { "the session of the heavy work" };
+    let group = if machine.own_group { "in a cgroup of its own" } else { "in the cgroup of the heavy work" };
     let _ = writeln!(
         out,
-        "{} processors, {} MiB of memory ({} free), Linux {}, autogroup {autogroup}. The service, {group}, answers {:.0} requests a second at most; runs of {} s; file of the service {} MiB, of `cache` {} MiB; seed {}.",
+        "{} processors, {} MiB of memory ({} free), Linux {}, autogroup {autogroup}. The service, {group} and {session}, answers {:.0} requests a second at most; runs of {} s; file of the service {} MiB, of `cache` {} MiB; seed {}.",
         machine.processors,
         machine.memory_mib,
         machine.available_mib,

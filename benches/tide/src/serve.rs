@@ -47,7 +47,10 @@ struct Data {
 pub(crate) fn main(arguments: &[String]) -> Result<()> {
     // The harness may be killed; a server that stays would be part of every later measurement.
     rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM))?;
-    let mut options = Options::parse(arguments, &[])?;
+    let mut options = Options::parse(arguments, &["own-session"])?;
+    if options.switch("own-session") {
+        rustix::process::setsid()?;
+    }
     if let Some(group) = options.value::<PathBuf>("group")? {
         std::fs::write(&group, "0").with_context(|| format!("write {}", group.display()))?;
     }
