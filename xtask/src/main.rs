@@ -34,6 +34,7 @@ The project's commands. Needed: Rust, a C compiler, this clone.
   cargo xtask soak                the slow suite
   cargo xtask guest-tools         install what builds addons from source and say where it is (-- COMMAND: start it then)
   cargo xtask bench [NAMES]       benchmarks, all or those named
+  cargo xtask bench tide [-- FLAGS]   the live experiment: what heavy work costs a service beside it; --help for the flags
 
 Environment: LOWTIDE_LISTEN (address for run), LOWTIDE_TOOLS_DIR (where tools are kept; target/tools
 otherwise), LOWTIDE_ADVISORY_DB (a folder with advisory databases for deny), CI (a missing tool then fails the tests
