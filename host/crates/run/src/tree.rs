@@ -210,7 +210,7 @@ mod tests {
 
     #[test]
     fn a_name_with_parentheses_confuses_nobody() {
-        let stat = "12 (a) R (b)) T 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 1 21 2200 23";
+        let stat = "12 (a) R (b)) T 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 1 20 2200 22";
         let process = parse(12, stat).unwrap();
         assert_eq!((process.parent, process.group, process.start), (3, 4, 2_200));
         assert!(process.stopped() && !process.over());

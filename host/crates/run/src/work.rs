@@ -46,10 +46,11 @@ impl Link {
     pub(crate) async fn next(&mut self) -> Option<ToFront> {
         loop {
             match self.lines.next_line().await {
-                Ok(Some(line)) => match ToFront::parse(&line) {
-                    Some(said) => return Some(said),
-                    None => {}
-                },
+                Ok(Some(line)) => {
+                    if let Some(said) = ToFront::parse(&line) {
+                        return Some(said);
+                    }
+                }
                 Ok(None) | Err(_) => {
                     self.open = false;
                     return None;

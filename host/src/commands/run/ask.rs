@@ -50,7 +50,7 @@ impl Wish {
                 "network_heavy": args.network_heavy,
             },
             "pausable": !args.not_pausable,
-            "max_freeze_sec": (!args.not_pausable).then(|| args.max_freeze.as_secs_f64()),
+            "max_freeze_sec": (!args.not_pausable).then_some(args.max_freeze.as_secs_f64()),
             "deadline": args.deadline,
             "wait": !args.no_wait,
             "idempotency_key": args.key,
