@@ -42,9 +42,9 @@ fn it_runs_at_the_lowest_class_and_reads_its_stdin() {
 
 /// Processes that fork without end, one in a session of its own, and one whose parent is gone. All end when the file `stop` is there.
 const RESTLESS: &str = "echo $$ > $0/pid
-(setsid sh -c 'while [ ! -e $0/stop ]; do :; done' $0 &)
-(sh -c 'while [ ! -e $0/stop ]; do sh -c :; done' $0 &)
-while [ ! -e $0/stop ]; do sh -c : & wait $!; done
+(setsid sh -c 'while [ -d $0 ] && [ ! -e $0/stop ]; do :; done' $0 &)
+(sh -c 'while [ -d $0 ] && [ ! -e $0/stop ]; do sh -c :; done' $0 &)
+while [ -d $0 ] && [ ! -e $0/stop ]; do sh -c : & wait $!; done
 echo 5 > $0/code; exit 5";
 
 fn restless(place: &str) -> Run {
@@ -152,7 +152,7 @@ fn signals_reach_the_command_also_while_it_stands_still() {
             &[
                 "sh",
                 "-c",
-                "trap 'echo heard > $0/heard' USR1; echo > $0/pid; while [ ! -e $0/stop ]; do sh -c :; done",
+                "trap 'echo heard > $0/heard' USR1; echo > $0/pid; while [ -d $0 ] && [ ! -e $0/stop ]; do sh -c :; done",
                 "$DIR",
             ],
         );
