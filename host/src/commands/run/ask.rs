@@ -3,7 +3,7 @@
 use super::speaker::Speaker;
 use super::{OnUnreachable, RunArgs, job_of};
 use crate::client::{ClientError, Kept, Method};
-use crate::commands::lease::{path_of, refusal, text, user};
+use crate::commands::lease::{path_of, refusal, user};
 use crate::commands::status::fail;
 use crate::exit::Exit;
 use lowtide_run::{Passed, Signals};
