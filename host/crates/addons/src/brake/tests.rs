@@ -142,7 +142,7 @@ const FILLS: &str = r#"
             (local.set $x (i64.add (local.get $x) (i64.extend_i32_u (i32.ne
                 (i32.load8_u offset=65536 (local.get $at))
                 (i32.and (i32.wrap_i64 (local.get $n)) (i32.const 255))))))
-            (br_if $next (i32.lt_u (local.tee $at (i32.add (local.get $at) (i32.const 997))) (i32.const 67108864))))
+            (br_if $next (i32.lt_u (local.tee $at (i32.add (local.get $at) (i32.const 65521))) (i32.const 67108864))))
         (local.get $x) (i64.add (local.get $n) (i64.const 1)))
     (func $check (result i64) (i64.const 0))"#;
 
@@ -259,7 +259,7 @@ impl Ground {
     fn run_with(&self, seat: Arc<Seat>, brake: Arc<Brake>) -> Run {
         let (template, shared) = (self.template.clone(), Arc::clone(&self.shared));
         let abilities = Arc::clone(&self.abilities);
-        let (told, hears) = mpsc::channel();
+        let (told, hears) = mpsc::sync_channel(1);
         let task = self.runtime.spawn(async move {
             let mut instance = Instance::start(&template, shared, abilities, Some(seat)).await.unwrap();
             told.send(instance.clock()).unwrap();
