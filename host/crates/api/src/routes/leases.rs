@@ -306,7 +306,9 @@ pub(super) async fn post_heartbeat(
     let said: LeaseHeartbeat = body(request).await?;
     let (name, holder) = (named(id)?, holder(said.addon_id)?);
     let work = said.work.map(WorkDto::work).transpose()?;
-    let input = || Input::Heartbeat { name, holder: holder.clone(), reached: work.is_some() };
+    // Who says where the work runs and waits to be told does at once what it is told.
+    let reached = work.is_some() && wait.is_some();
+    let input = || Input::Heartbeat { name, holder: holder.clone(), reached };
     let heard_by = tokio::time::Instant::now();
     let mut closing = shared.closing.clone();
     let mut placed = false;

@@ -239,8 +239,8 @@ pub(crate) fn note(text: Option<String>) -> Text {
 pub(crate) struct LeaseHeartbeat {
     /// The holder, as in the request: a lease of another one is then refused.
     pub(crate) addon_id: Option<String>,
-    /// Where the work runs. Who says it does what it is told within a fraction of a second: its work is left out of the load of the host, and
-    /// has to give way as soon as the machine is needed.
+    /// Where the work runs: it is left out of the load of the host. Who says it and waits (`wait`) does within a fraction of a second what it
+    /// is told, and has to give way as soon as the machine is needed.
     pub(crate) work: Option<WorkDto>,
 }
 
