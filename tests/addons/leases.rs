@@ -80,6 +80,19 @@ fn lift(daemon: &Daemon) {
     assert_eq!(http::request(daemon.address, "DELETE", "/api/scheduler/override", &[], b"").status, 200);
 }
 
+/// Its configuration with signals by which the host is in PANIC.
+fn in_panic(home: &Home) -> String {
+    let signal = |panic: &str| {
+        format!("[quiet.signals.cpu]\nquiet = \"none\"\nleave = \"none\"\nbusy = \"none\"\npanic = {panic}\n")
+    };
+    home.config.replace(&signal("\"none\""), &signal("0.0"))
+}
+
+fn reread(daemon: &Daemon, config: &str) {
+    fs::write(daemon.config_file(), config).unwrap();
+    daemon.signal(Signal::HUP);
+}
+
 fn post(daemon: &Daemon, path: &str) -> http::Answer {
     http::request(daemon.address, "POST", path, &[], b"")
 }
@@ -292,19 +305,11 @@ fn a_job_that_ignores_a_revoke_is_cut_off_and_the_collector_goes_on() {
 
 #[test]
 fn a_job_that_can_stand_still_does_so_in_panic_and_goes_on_after_it() {
-    let leases = "cool_down_seconds = 0";
     let settings = "job = \"deaf\"\nevery = 3600.0\npausable = true";
-    let (home, daemon) = start(leases, "job-runner", settings);
+    let (home, daemon) = start("cool_down_seconds = 0", "job-runner", settings);
     let cpu = || addon(&daemon, "job-runner")["metered"]["cpu_seconds"].as_f64().unwrap_or(0.0);
     eventually("it computes", || (cpu() > 1.0).then_some(()));
-    let signal = |panic: &str| {
-        format!("[quiet.signals.cpu]\nquiet = \"none\"\nleave = \"none\"\nbusy = \"none\"\npanic = {panic}\n")
-    };
-    let reread = |config: &str| {
-        fs::write(daemon.config_file(), config).unwrap();
-        daemon.signal(Signal::HUP);
-    };
-    reread(&home.config.replace(&signal("\"none\""), &signal("0.0")));
+    reread(&daemon, &in_panic(&home));
     let id = job(&daemon)["lease_id"].clone();
     eventually("it is to stand still", || (lease(&daemon, &id)["state"] == "paused").then_some(()));
     daemon.wait_for_tick(daemon.sequence() + 2);
@@ -312,11 +317,57 @@ fn a_job_that_can_stand_still_does_so_in_panic_and_goes_on_after_it() {
     daemon.wait_for_tick(daemon.sequence() + 3);
     let used = cpu() - before;
     assert!(used < 0.5, "it computed for {used} s while it was to stand still");
-    assert_eq!(job(&daemon)["state"], "running");
-    reread(&home.config);
+    let state = job(&daemon)["state"].clone();
+    assert_eq!(state, "paused");
+    reread(&daemon, &home.config);
     eventually("it may go on", || (lease(&daemon, &id)["state"] == "active").then_some(()));
     let before = cpu();
     eventually("it goes on", || (cpu() > before + 0.5).then_some(()));
+    let counted = || {
+        let name = "lowtide_addons_paused_seconds_total{addon=\"job-runner\"} ";
+        let exposition = daemon.get("/metrics").text();
+        exposition.lines().find_map(|line| line.strip_prefix(name)?.parse::<f64>().ok())
+    };
+    eventually("the time is counted", || (counted() > Some(0.0)).then_some(()));
+}
+
+#[test]
+fn a_job_that_is_held_hears_that_it_is_revoked_and_ends_with_its_addon() {
+    let settings = "job = \"obeys\"\nseconds = 600\nevery = 3600.0\npausable = true";
+    let (home, daemon) = start("cool_down_seconds = 0", "job-runner", settings);
+    let held = || {
+        let running = eventually("it runs and tells so", || {
+            let id = job(&daemon)["lease_id"].clone();
+            let tells = id.is_string() && lease(&daemon, &id)["progress"]["done_ratio"].is_number();
+            tells.then_some(id)
+        });
+        reread(&daemon, &in_panic(&home));
+        eventually("it is held", || (job(&daemon)["state"] == "paused").then_some(()));
+        // It looks at its lease twenty times a second and computes for microseconds: held it does not even that.
+        let said = || lease(&daemon, &running)["progress"]["done_ratio"].clone();
+        eventually("nothing comes any more", || {
+            let before = said();
+            daemon.wait_for_tick(daemon.sequence() + 1);
+            (before == said()).then_some(())
+        });
+        running
+    };
+    let id = held();
+    let order = json!({ "reason": "later", "grace_sec": 60.0 });
+    let path = format!("lease/{}/revoke", id.as_str().unwrap());
+    assert_eq!(send(daemon.address, "POST", &path, &order).status, 200);
+    let stopped = eventually("it stops by itself", || {
+        let job = job(&daemon);
+        job["last"].is_object().then_some(job)
+    });
+    assert_eq!((&stopped["last"]["outcome"], &stopped["problem"]), (&"stopped".into(), &Value::Null));
+
+    reread(&daemon, &home.config);
+    eventually("QUIET", || (daemon.quiet()["state"] == "QUIET").then_some(()));
+    assert_eq!(post(&daemon, "/api/addons/job-runner/jobs/obeys/run").status, 200);
+    held();
+    assert_eq!(post(&daemon, "/api/addons/job-runner/disable").status, 200);
+    assert_eq!((used(&daemon), ends(&daemon).len()), (0, 2));
 }
 
 #[test]

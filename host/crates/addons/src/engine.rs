@@ -5,6 +5,7 @@
 //! decides nothing about one; it must not tick while no guest runs. Called by `compile`, `cache` and whoever runs guests.
 
 use crate::limits;
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
@@ -135,10 +136,17 @@ struct Shared {
 ///
 /// A call that is over before the next look is seldom interrupted, and many short calls cost a look each [`limits::EPOCH_LOOK`]
 /// at most. Without guests the thread waits and costs nothing. Dropping it ends the thread.
-#[derive(Debug)]
 pub struct Ticker {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
+    /// Moves the epoch on.
+    tick: Arc<dyn Fn() + Send + Sync>,
+}
+
+impl fmt::Debug for Ticker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ticker").field("shared", &self.shared).finish_non_exhaustive()
+    }
 }
 
 /// Says that a guest runs, until it is dropped.
@@ -159,13 +167,14 @@ impl Ticker {
     }
 
     /// Starts the thread; `tick` moves the epoch on.
-    fn start_with(tick: impl Fn() + Send + 'static) -> std::io::Result<Self> {
+    fn start_with(tick: impl Fn() + Send + Sync + 'static) -> std::io::Result<Self> {
         let shared = Arc::new(Shared::default());
+        let tick: Arc<dyn Fn() + Send + Sync> = Arc::new(tick);
         let thread = {
-            let shared = Arc::clone(&shared);
-            thread::Builder::new().name("addon-epoch".to_owned()).spawn(move || run(&shared, &tick))?
+            let (shared, tick) = (Arc::clone(&shared), Arc::clone(&tick));
+            thread::Builder::new().name("addon-epoch".to_owned()).spawn(move || run(&shared, &*tick))?
         };
-        Ok(Self { shared, thread: Some(thread) })
+        Ok(Self { shared, thread: Some(thread), tick })
     }
 
     /// Says that guest code may run from now on. Take it around each poll of a call's future: then a guest that waits in a host
@@ -178,6 +187,11 @@ impl Ticker {
             self.wake();
         }
         Running { shared: Arc::clone(&self.shared) }
+    }
+
+    /// Moves the epoch on out of turn: every guest that runs, or is polled next, is looked at when it comes to its next check.
+    pub fn tick(&self) {
+        (self.tick)();
     }
 
     fn wake(&self) {
@@ -206,7 +220,7 @@ impl Drop for Ticker {
 }
 
 /// The thread.
-fn run(shared: &Shared, tick: &impl Fn()) {
+fn run(shared: &Shared, tick: &dyn Fn()) {
     let mut looks = Looks::default();
     while !shared.stop.load(Ordering::SeqCst) {
         let running = shared.running.load(Ordering::SeqCst);

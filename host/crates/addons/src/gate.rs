@@ -1,6 +1,7 @@
 //! How long a call into a guest may take, measured where it matters: processor time and running time around every poll of the call,
 //! compared in the epoch callback. Ticks are not counted, they drift; clocks are compared.
 
+use crate::brake::Brake;
 use crate::engine::Ticker;
 use lowtide_clock as clock;
 use pin_project_lite::pin_project;
@@ -28,6 +29,8 @@ pub(crate) struct Budget {
 pub(crate) struct CallClock {
     cpu_ns: AtomicU64,
     running_ns: AtomicU64,
+    /// Processor time of the calls before.
+    earlier_ns: AtomicU64,
     /// The clocks at the beginning of the poll that is going on.
     poll_cpu_ns: AtomicU64,
     poll_mono_ns: AtomicU64,
@@ -36,7 +39,8 @@ pub(crate) struct CallClock {
 impl CallClock {
     /// Begins a call.
     pub(crate) fn reset(&self) {
-        self.cpu_ns.store(0, Ordering::Relaxed);
+        let before = self.cpu_ns.swap(0, Ordering::Relaxed);
+        self.earlier_ns.fetch_add(before, Ordering::Relaxed);
         self.running_ns.store(0, Ordering::Relaxed);
     }
 
@@ -53,6 +57,11 @@ impl CallClock {
             cpu + now_cpu.saturating_sub(nanos(self.poll_cpu_ns.load(Ordering::Relaxed))),
             running + now_mono.saturating_sub(nanos(self.poll_mono_ns.load(Ordering::Relaxed))),
         )
+    }
+
+    /// Processor time of all calls, with the poll that is going on. Only right inside of it.
+    pub(crate) fn all_now(&self) -> Duration {
+        nanos(self.earlier_ns.load(Ordering::Relaxed)) + self.taken_now().0
     }
 
     fn begin_poll(&self) -> (Duration, Duration) {
@@ -86,12 +95,19 @@ pin_project! {
         clock: Arc<CallClock>,
         // Told of every poll and not of every call: a guest that waits needs no ticks.
         ticker: Arc<Ticker>,
+        brake: Option<Arc<Brake>>,
     }
 }
 
 impl<F> Measured<F> {
-    pub(crate) fn new(inner: F, clock: Arc<CallClock>, ticker: Arc<Ticker>) -> Self {
-        Self { inner, clock, ticker }
+    /// `brake` is that of the job, if the call is one of a job's instance.
+    pub(crate) fn new(
+        inner: F,
+        clock: Arc<CallClock>,
+        ticker: Arc<Ticker>,
+        brake: Option<Arc<Brake>>,
+    ) -> Self {
+        Self { inner, clock, ticker, brake }
     }
 }
 
@@ -102,6 +118,10 @@ impl<F: Future> Future for Measured<F> {
         let this = self.project();
         let _running = this.ticker.enter();
         let begun = this.clock.begin_poll();
+        // One that comes back from a call to the host for a moment, again and again, would never be looked at by the ticker.
+        if this.brake.as_ref().is_some_and(|brake| brake.is_due(this.clock)) {
+            this.ticker.tick();
+        }
         let result = this.inner.poll(context);
         this.clock.end_poll(begun);
         result
@@ -128,7 +148,13 @@ mod tests {
             cpu >= Duration::from_millis(6) && running >= Duration::from_millis(5),
             "{cpu:?} {running:?}"
         );
+        let begun = clock.begin_poll();
+        assert!(clock.all_now() >= cpu);
+        clock.end_poll(begun);
         clock.reset();
         assert_eq!(clock.taken(), (Duration::ZERO, Duration::ZERO));
+        let begun = clock.begin_poll();
+        assert!(clock.all_now() >= cpu, "what was taken before stays taken");
+        clock.end_poll(begun);
     }
 }

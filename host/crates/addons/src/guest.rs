@@ -244,8 +244,8 @@ impl Guest {
             self.stopped = Some(Fault::CpuTime { call, used: cpu, allowed: self.budget.cpu });
         } else if running >= self.budget.running {
             self.stopped = Some(Fault::RunningTime { call, used: running, allowed: self.budget.running });
-        } else if let Some(still) = self.job.as_ref().and_then(|seat| seat.stands_still()) {
-            return UpdateDeadline::YieldCustom(1, Box::pin(still));
+        } else if let Some(wait) = self.job.as_ref().and_then(|seat| seat.brake().obeyed(&self.clock)) {
+            return UpdateDeadline::YieldCustom(1, Box::pin(wait));
         } else {
             // Others get their turn in between.
             return UpdateDeadline::Yield(1);

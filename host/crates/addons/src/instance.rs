@@ -2,6 +2,7 @@
 //! fault the instance is done for: whoever holds it drops it.
 
 use crate::answers::{Description, Failure, Health, JobDescription, Outcome, PresenceSignal};
+use crate::brake::Brake;
 use crate::cache::LoadedComponent;
 use crate::caps::leases::Seat;
 use crate::caps::log::clean;
@@ -218,6 +219,7 @@ impl Instance {
         let budget = Budget { cpu: all, running: all, wall: all };
         let mut begun = Begun::new(&mut self.store, "job.run", budget);
         let meter = Arc::clone(&self.store.data().shared.meter);
+        let brake = begun.brake.clone();
         let mut counted = Duration::ZERO;
         let result = {
             let mut run = pin!(begun.finish(self.exports.run(&mut self.store, name), &self.ticker));
@@ -226,6 +228,9 @@ impl Instance {
                 let (cpu, _) = begun.clock.taken();
                 meter.cpu(cpu.saturating_sub(counted));
                 counted = cpu;
+                if let Some(brake) = &brake {
+                    meter.paused(brake.take_paused());
+                }
                 if let Ok(result) = over {
                     break result;
                 }
@@ -277,6 +282,9 @@ struct Begun {
     counted: Duration,
     log_before: u64,
     clock: Arc<CallClock>,
+    /// Of the job, and how long the guest had waited there before.
+    brake: Option<Arc<Brake>>,
+    parked_before: Duration,
 }
 
 impl Begun {
@@ -287,7 +295,10 @@ impl Begun {
         guest.clock.reset();
         let log_before = guest.shared.log().newest();
         let clock = Arc::clone(&guest.clock);
-        Self { name, budget, at: clock::mono(), counted: Duration::ZERO, log_before, clock }
+        let brake = guest.job.as_ref().map(|seat| Arc::clone(seat.brake()));
+        let parked_before = brake.as_ref().map_or(Duration::ZERO, |brake| brake.parked());
+        let at = clock::mono();
+        Self { name, budget, at, counted: Duration::ZERO, log_before, clock, brake, parked_before }
     }
 
     /// Runs the call to its end; `None` when it did not come to one in time. Only a call that waits is cut off like that: one that runs
@@ -297,8 +308,24 @@ impl Begun {
         call: impl Future<Output = wasmtime::Result<T>>,
         ticker: &Arc<Ticker>,
     ) -> Option<wasmtime::Result<T>> {
-        let measured = Measured::new(call, Arc::clone(&self.clock), Arc::clone(ticker));
-        tokio::time::timeout(self.budget.wall, measured).await.ok()
+        let (clock, ticker, brake) = (Arc::clone(&self.clock), Arc::clone(ticker), self.brake.clone());
+        let mut measured = pin!(Measured::new(call, clock, ticker, brake));
+        let mut left = self.budget.wall;
+        loop {
+            if let Ok(result) = tokio::time::timeout(left, measured.as_mut()).await {
+                return Some(result);
+            }
+            left = self.wall_left()?;
+        }
+    }
+
+    /// What is left of its time on the wall, if anything is. Time in which the brake held the guest is none of its own.
+    fn wall_left(&self) -> Option<Duration> {
+        let parked = self.brake.as_ref()?.parked().saturating_sub(self.parked_before);
+        let taken = clock::mono().since(self.at).saturating_sub(parked);
+        let left = self.budget.wall.checked_sub(taken).filter(|left| !left.is_zero())?;
+        // While it is held what is left stays as it is, however little.
+        Some(left.max(limits::CALL_SLOT))
     }
 
     /// Counts the call, and says what went wrong if something did.

@@ -7,6 +7,8 @@
 mod board;
 mod due;
 mod run;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use board::{JobBoard, NoOrder};
 pub(crate) use due::unfit;

@@ -5,6 +5,7 @@
 
 mod addon;
 mod answers;
+mod brake;
 pub mod cache;
 pub mod capabilities;
 pub mod caps;

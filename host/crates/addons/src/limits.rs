@@ -321,5 +321,13 @@ pub const JOB_LOOK: Duration = Duration::from_secs(60);
 /// Time that a running job has to stop when its addon ends: within [`DRAIN`], which the addon has in all.
 pub const JOB_DRAIN: Duration = Duration::from_secs(1);
 
+/// Processor time that a job with a bound on its share may use beyond it before it is made to wait: less would wake it hundreds of times a
+/// second, more would be felt by whoever shares the core.
+pub const JOB_SLICE: Duration = Duration::from_millis(5);
+
+/// For how long such a job keeps what it was entitled to and did not use: longer than a wait is late on a busy machine, or it would get less
+/// than its share.
+pub const JOB_CREDIT: Duration = Duration::from_millis(100);
+
 /// What a running job has used is added to its addon's figures so often: within the usual tick.
 pub const JOB_METER: Duration = Duration::from_secs(1);

@@ -32,6 +32,8 @@ macro_rules! counters {
 counters! {
     /// Processor time in all calls, in nanoseconds.
     cpu_ns,
+    /// Time in which a running job was paused, in nanoseconds.
+    paused_ns,
     /// Calls of exports that came to an end, good or bad.
     calls,
     /// Time from the begin to the end of those calls, in nanoseconds.
@@ -83,6 +85,11 @@ impl Meter {
     /// Adds processor time of a call that goes on.
     pub(crate) fn cpu(&self, cpu: Duration) {
         Self::add(&self.cpu_ns, u64::try_from(cpu.as_nanos()).unwrap_or(u64::MAX));
+    }
+
+    /// Adds time in which the running job was paused.
+    pub(crate) fn paused(&self, time: Duration) {
+        Self::add(&self.paused_ns, u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
     }
 
     /// Notes how much linear memory the instance that runs a job has.

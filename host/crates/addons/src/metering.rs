@@ -30,7 +30,7 @@ struct Row {
 type Column = (MetricDef, fn(&Row) -> f64);
 
 /// Figures with the one label `addon`, in the order of the exposition.
-static COLUMNS: [Column; 18] = [
+static COLUMNS: [Column; 19] = [
     (
         MetricDef::gauge(
             "addons_cpu_usage_ratio",
@@ -48,6 +48,15 @@ static COLUMNS: [Column; 18] = [
             "CPU time of the addon's calls.",
         ),
         |row| seconds(row.metered.cpu_ns),
+    ),
+    (
+        MetricDef::counter(
+            "addons_paused_seconds_total",
+            Unit::Seconds,
+            BY_ADDON,
+            "Time in which a job of the addon stood still because its lease was paused.",
+        ),
+        |row| seconds(row.metered.paused_ns),
     ),
     (
         MetricDef::gauge(

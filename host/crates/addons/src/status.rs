@@ -94,6 +94,8 @@ pub enum JobState {
     Waiting,
     /// It runs.
     Running,
+    /// It is held still in the middle of its run, since its lease is paused.
+    Paused,
 }
 
 impl JobState {
@@ -104,6 +106,7 @@ impl JobState {
             Self::Idle => "idle",
             Self::Waiting => "waiting",
             Self::Running => "running",
+            Self::Paused => "paused",
         }
     }
 }

@@ -19,6 +19,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
+use std::time::Duration;
 use tower::{Layer, Service};
 
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -65,6 +66,11 @@ impl<S: Service<Request, Response = Response, Error = Infallible>> Service<Reque
     }
 }
 
+/// How long an answer was held back because its client asked for that: an extension of the response. Long polls are no slow answers, and a
+/// daemon that takes them for such finds its own host busy.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HeldBack(pub(crate) Duration);
+
 pin_project! {
     /// A request on its way through a route.
     pub(crate) struct Observing<F> {
@@ -103,7 +109,9 @@ impl<F: Future<Output = Result<Response, Infallible>>> Future for Observing<F> {
             Step::Refused { problem } => problem.take().unwrap_or_else(defect).into_response(),
         };
         drop(this.in_flight.take());
-        let duration = clock::mono().since(*this.started);
+        // What was held back because the client asked for it took no time of the daemon.
+        let held = response.extensions().get::<HeldBack>().map_or(Duration::ZERO, |held| held.0);
+        let duration = clock::mono().since(*this.started).saturating_sub(held);
         this.shared.app.meter().record(*this.route, response.status().as_u16(), duration);
         Poll::Ready(Ok(finish(response, this.shared, *this.route, *this.number)))
     }

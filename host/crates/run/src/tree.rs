@@ -139,17 +139,22 @@ pub(crate) fn signal((pid, start): Known, signal: Signal) -> io::Result<()> {
 }
 
 /// Stops all that runs below the roots, and adds what it stopped to `stopped`. What stood still before is left alone. `skip` are not
-/// touched, but what is below them is.
-pub(crate) fn stop(roots: &[i32], skip: &[i32], stopped: &mut Vec<Known>) {
+/// touched, but what is below them is. False when it must be called again a little later: a process stops when it next gets the processor,
+/// and one that was in the middle of fork(2) then leaves a child behind that nobody has signalled.
+pub(crate) fn stop(roots: &[i32], skip: &[i32], stopped: &mut Vec<Known>) -> bool {
     let mut known: HashSet<Known> = stopped.iter().copied().collect();
     let mut clean = 0;
+    let mut still = false;
     for _ in 0..PASSES_MAX {
         let mut new = false;
+        still = true;
         for process in below(roots) {
             let name = (process.pid, process.start);
-            let runs = !process.stopped() && !process.over() && !skip.contains(&process.pid);
-            // With the signal pending it cannot fork any more, so one that was signalled needs no second look.
-            if runs && known.insert(name) {
+            if process.stopped() || process.over() || skip.contains(&process.pid) {
+                continue;
+            }
+            still = false;
+            if known.insert(name) {
                 // Before the signal: whoever continues them must not miss one.
                 stopped.push(name);
                 new |= signal(name, Signal::STOP).is_ok();
@@ -160,6 +165,7 @@ pub(crate) fn stop(roots: &[i32], skip: &[i32], stopped: &mut Vec<Known>) {
             break;
         }
     }
+    still
 }
 
 /// Continues those.
@@ -210,7 +216,7 @@ mod tests {
 
     #[test]
     fn a_name_with_parentheses_confuses_nobody() {
-        let stat = "12 (a) R (b)) T 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 1 21 2200 23";
+        let stat = "12 (a) R (b)) T 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 1 20 2200 22";
         let process = parse(12, stat).unwrap();
         assert_eq!((process.parent, process.group, process.start), (3, 4, 2_200));
         assert!(process.stopped() && !process.over());

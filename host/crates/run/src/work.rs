@@ -17,6 +17,11 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::time::Instant;
 
+/// How soon a tree that was not all still is looked at again: at first, and at most. It is only ever long when a process waits for a disk
+/// or for one that it started with vfork(2).
+const SETTLE_FIRST: Duration = Duration::from_millis(2);
+const SETTLE_MOST: Duration = Duration::from_millis(250);
+
 /// How long the news of the command's end may take when its guard died at the same moment.
 const NEWS_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -46,10 +51,11 @@ impl Link {
     pub(crate) async fn next(&mut self) -> Option<ToFront> {
         loop {
             match self.lines.next_line().await {
-                Ok(Some(line)) => match ToFront::parse(&line) {
-                    Some(said) => return Some(said),
-                    None => {}
-                },
+                Ok(Some(line)) => {
+                    if let Some(said) = ToFront::parse(&line) {
+                        return Some(said);
+                    }
+                }
                 Ok(None) | Err(_) => {
                     self.open = false;
                     return None;
@@ -93,6 +99,8 @@ pub struct Work {
     frozen: bool,
     /// What we stopped, where there is no group to freeze.
     stopped: Vec<tree::Known>,
+    /// When to look again for what of the tree escaped, and how long after that.
+    settle: Option<(Instant, Duration)>,
     /// The terminal was taken from the command while it stands still, so that Ctrl-C reaches somebody.
     terminal_taken: bool,
     /// The user stopped it.
@@ -104,6 +112,14 @@ pub struct Work {
 
 pub(crate) fn own() -> i32 {
     process::getpid().as_raw_nonzero().get()
+}
+
+/// The moment, if there is one.
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
 }
 
 impl Work {
@@ -129,6 +145,7 @@ impl Work {
             before,
             frozen: false,
             stopped: Vec::new(),
+            settle: None,
             terminal_taken: false,
             stopped_by_user: false,
             lost_told: false,
@@ -203,7 +220,8 @@ impl Work {
                     let still = tree::below(&roots).into_iter().filter(tree::Process::stopped);
                     let still = still.map(|process| process.pid).collect();
                     self.tell(&ToGuard::Freeze(still));
-                    tree::stop(&roots, &skip, &mut self.stopped);
+                    let still = tree::stop(&roots, &skip, &mut self.stopped);
+                    self.settle = (!still).then(|| (Instant::now() + SETTLE_FIRST, SETTLE_FIRST));
                 }
             }
             self.frozen = true;
@@ -223,6 +241,7 @@ impl Work {
         if !std::mem::take(&mut self.frozen) {
             return;
         }
+        self.settle = None;
         match &self.group {
             Some(group) => {
                 // Refused only when the group is gone, and with it all that was frozen.
@@ -258,23 +277,27 @@ impl Work {
     /// this future is dropped.
     pub async fn next(&mut self) -> Happening {
         loop {
-            let late = self.news_until;
-            let news = async move {
-                match late {
-                    Some(at) => tokio::time::sleep_until(at).await,
-                    None => std::future::pending().await,
-                }
-            };
+            let (late, settle) = (self.news_until, self.settle.map(|(at, _)| at));
             let happening = tokio::select! {
                 said = self.inner.next(), if self.inner.open => self.of_guard(said),
                 said = self.outer.next(), if self.outer.open => self.of_guard(said),
                 signal = self.signals.next() => self.of_signal(signal),
-                () = news => Some(self.over(Ended { how: How::Code(UNKNOWN_END), used: Used::default() })),
+                () = until(settle) => { self.settle(); None }
+                () = until(late) => Some(self.over(Ended { how: How::Code(UNKNOWN_END), used: Used::default() })),
             };
             if let Some(happening) = happening {
                 return happening;
             }
         }
+    }
+
+    /// Stops what of the tree was born while the rest was stopped.
+    fn settle(&mut self) {
+        let Some((_, pause)) = self.settle else { return };
+        let (roots, skip) = self.roots();
+        let still = tree::stop(&roots, &skip, &mut self.stopped);
+        let pause = (pause * 2).min(SETTLE_MOST);
+        self.settle = (!still).then(|| (Instant::now() + pause, pause));
     }
 
     fn of_guard(&mut self, said: Option<ToFront>) -> Option<Happening> {

@@ -3,7 +3,7 @@
 use super::speaker::Speaker;
 use super::{OnUnreachable, RunArgs, job_of};
 use crate::client::{ClientError, Kept, Method};
-use crate::commands::lease::{path_of, refusal, text, user};
+use crate::commands::lease::{path_of, refusal, user};
 use crate::commands::status::fail;
 use crate::exit::Exit;
 use lowtide_run::{Passed, Signals};
@@ -50,7 +50,7 @@ impl Wish {
                 "network_heavy": args.network_heavy,
             },
             "pausable": !args.not_pausable,
-            "max_freeze_sec": (!args.not_pausable).then(|| args.max_freeze.as_secs_f64()),
+            "max_freeze_sec": (!args.not_pausable).then_some(args.max_freeze.as_secs_f64()),
             "deadline": args.deadline,
             "wait": !args.no_wait,
             "idempotency_key": args.key,

@@ -437,4 +437,4 @@ pub(crate) fn usage(cpu: Duration) -> Usage {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

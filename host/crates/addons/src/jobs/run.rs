@@ -13,7 +13,7 @@ use crate::limits;
 use crate::meter::Meter;
 use crate::status::{JobEnd, JobState, Problem};
 use lowtide_clock as clock;
-use lowtide_core::lease::{Directive, Phase};
+use lowtide_core::lease::{Directive, Instruction, Phase};
 use lowtide_core::limits::ERROR_TEXT_BYTES_MAX;
 use lowtide_core::units::MonoTime;
 use std::sync::{Arc, OnceLock};
@@ -64,9 +64,10 @@ impl Jobs {
         let end = tokio::select! {
             biased;
             result = self.guest(job, Arc::clone(&seat), &used) => End::ByItself(result),
-            cut = self.watch_over(&held, &seat, every, &mut stop, &mut was_told) => End::Cut(cut),
+            cut = self.watch_over(job, &held, &seat, every, &mut stop, &mut was_told) => End::Cut(cut),
         };
         meter.job_memory(0);
+        meter.paused(seat.brake().take_paused());
         let cpu = used.get().map_or(Duration::ZERO, |clock: &Arc<CallClock>| clock.taken().0);
         let told = tell(&end);
         match &end {
@@ -122,6 +123,7 @@ impl Jobs {
     /// Heartbeats for a run, and returns when it is to be cut off.
     async fn watch_over(
         &self,
+        job: &JobDescription,
         held: &Held,
         seat: &Seat,
         every: Duration,
@@ -141,8 +143,7 @@ impl Jobs {
             match held.heartbeat().await {
                 Ok(_) if leaving => {}
                 Ok(instruction) => {
-                    // Who is to let go must be able to hear it.
-                    seat.stand_still(instruction.directive == Directive::Pause);
+                    self.steer(job, seat, &instruction);
                     if let Directive::Revoke { within } = instruction.directive {
                         let why = match &instruction.lease.phase {
                             Phase::Revoking { why, .. } => why.to_string(),
@@ -164,11 +165,24 @@ impl Jobs {
                 _ = ending(stop), if !leaving => {
                     (leaving, *was_told) = (true, true);
                     let at = clock::mono().plus(limits::JOB_DRAIN);
-                    seat.stand_still(false);
+                    seat.brake().release();
                     seat.end_at(at);
                     end = Some((at, Cut::AddonEnds));
                 }
             }
+        }
+    }
+
+    /// Makes the guest do what its lease says, whether it asks for that or not.
+    fn steer(&self, job: &JobDescription, seat: &Seat, instruction: &Instruction) {
+        let (brake, lease) = (seat.brake(), &instruction.lease);
+        brake.limit(lease.held_units(), lease.request.units);
+        // Who is to let go must be able to hear it.
+        let paused = instruction.directive == Directive::Pause;
+        if paused != brake.is_paused() {
+            brake.pause(paused);
+            let state = if paused { JobState::Paused } else { JobState::Running };
+            self.addon.jobs.set_state(&job.name, state, Some(lease.name().to_string()));
         }
     }
 

@@ -262,7 +262,7 @@ pub(crate) struct AddonJob {
     every_seconds: Option<f64>,
     /// True when it can be held still.
     pausable: bool,
-    /// `idle`, `waiting` (in the queue for its lease) or `running`.
+    /// `idle`, `waiting` (in the queue for its lease), `running`, or `paused`: held still in the middle of its run.
     #[schema(example = "waiting")]
     state: &'static str,
     /// The lease that it waits for or runs under: GET /api/scheduler/lease/{id} tells more.

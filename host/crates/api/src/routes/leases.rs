@@ -7,6 +7,7 @@ use crate::dto::leases::input::{
 };
 use crate::dto::leases::{LeaseDecision, LeaseDirective, LeaseDto, place};
 use crate::error::{Code, Problem};
+use crate::observe::HeldBack;
 use crate::params::{Params, duration};
 use crate::shared::Shared;
 use axum::extract::rejection::PathRejection;
@@ -155,11 +156,12 @@ pub(super) async fn post_request(
         Reply::Refused(refusal) => return Err(refused(&refusal)),
         _ => return Err(Problem::new(Code::InternalError, "the scheduler gave no answer to a request")),
     };
+    let begun = clock::mono();
     let lease = match wait.filter(|_| lease.is_queued()) {
         Some(wait) => wait_for_change(&shared, leases, &lease, wait).await?,
         None => lease,
     };
-    decided(leases, &lease, repeated)
+    Ok(held_back(decided(leases, &lease, repeated)?, clock::mono().since(begun)))
 }
 
 /// The answer to a request whose lease is there.
@@ -268,11 +270,14 @@ pub(super) async fn get_lease(
         }
     };
     let (found, mut document) = lease(leases).await?;
+    let mut held = Duration::ZERO;
     if let Some(wait) = wait.filter(|_| found.is_queued()) {
+        let begun = clock::mono();
         wait_for_change(&shared, leases, &found, wait).await?;
+        held = clock::mono().since(begun);
         document = lease(leases).await?.1;
     }
-    Ok(answer(StatusCode::OK, &document))
+    Ok(held_back(answer(StatusCode::OK, &document), held))
 }
 
 /// Says that a holder lives, and asks what it is to do
@@ -305,6 +310,7 @@ pub(super) async fn post_heartbeat(
     let heard_by = tokio::time::Instant::now();
     let mut closing = shared.closing.clone();
     let mut placed = false;
+    let mut held = Duration::ZERO;
     loop {
         // First the wait, then the question: what happens in between ends the wait at once.
         let changed = leases.next_event(name.id);
@@ -320,16 +326,29 @@ pub(super) async fn post_heartbeat(
         let (told, longest) = told.map_err(failed)?;
         let left =
             wait.map(|wait| heard_by + wait.min(longest)).filter(|end| *end > tokio::time::Instant::now());
-        let (Some(end), Some(changed)) = (left, changed) else { return Ok(answer(StatusCode::OK, &told)) };
+        let (Some(end), Some(changed)) = (left, changed) else {
+            return Ok(held_back(answer(StatusCode::OK, &told), held));
+        };
         if after.is_none_or(|after| instruction.lease.last_event > after) {
-            return Ok(answer(StatusCode::OK, &told));
+            return Ok(held_back(answer(StatusCode::OK, &told), held));
         }
-        tokio::select! {
-            _ = changed => {}
-            () = tokio::time::sleep_until(end) => {}
-            _ = closing.wait_for(|closing| *closing) => return Ok(answer(StatusCode::OK, &told)),
+        let begun = clock::mono();
+        let stops = tokio::select! {
+            _ = changed => false,
+            () = tokio::time::sleep_until(end) => false,
+            _ = closing.wait_for(|closing| *closing) => true,
+        };
+        held += clock::mono().since(begun);
+        if stops {
+            return Ok(held_back(answer(StatusCode::OK, &told), held));
         }
     }
+}
+
+/// An answer that waited for something to happen.
+fn held_back(mut response: Response, held: Duration) -> Response {
+    response.extensions_mut().insert(HeldBack(held));
+    response
 }
 
 /// Tells how far the work is; counts as a heartbeat

@@ -2,6 +2,7 @@
 //! one who runs it.
 
 use super::{LeaseError, Permit, Scheduler, how_it_ended, seen};
+use crate::brake::Brake;
 use crate::caps::log::clean;
 use lowtide_clock as clock;
 use lowtide_core::lease::{
@@ -13,7 +14,6 @@ use std::fmt;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::watch;
 
 /// A wait for news of a lease is looked after so often, should the news have been lost with a disk that failed.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
@@ -269,7 +269,7 @@ impl Held {
             job: job.to_owned(),
             link: self.link.clone(),
             token: self.token(),
-            still: watch::channel(false).0,
+            brake: Arc::default(),
             end: Mutex::new(None),
         })
     }
@@ -295,8 +295,8 @@ pub(crate) struct Seat {
     job: String,
     link: Link,
     token: u64,
-    /// True while the guest is to stand still.
-    still: watch::Sender<bool>,
+    /// What holds the guest still or slows it down, whether it obeys or not.
+    brake: Arc<Brake>,
     /// When the run is cut off, if the host ends it for reasons that the scheduler does not know.
     end: Mutex<Option<MonoTime>>,
 }
@@ -307,17 +307,9 @@ impl Seat {
         &self.job
     }
 
-    /// Makes the guest stand still, or go on.
-    pub(crate) fn stand_still(&self, still: bool) {
-        self.still.send_replace(still);
-    }
-
-    /// What to wait for before the guest goes on; `None` when it may.
-    pub(crate) fn stands_still(&self) -> Option<impl Future<Output = ()> + Send + use<>> {
-        self.still.borrow().then(|| {
-            let mut still = self.still.subscribe();
-            async move { drop(still.wait_for(|still| !still).await) }
-        })
+    /// See [`Brake`].
+    pub(crate) fn brake(&self) -> &Arc<Brake> {
+        &self.brake
     }
 
     /// Tells the guest, at its next heartbeat, that it must stop until then.

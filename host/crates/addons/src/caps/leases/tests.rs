@@ -4,7 +4,7 @@ use super::*;
 use lowtide_clock as clock;
 use lowtide_core::lease::{Conditions, Directive, Ledger, Mode, Moment, Override, Policy, Token};
 use lowtide_core::quiet::Level;
-use lowtide_core::units::WallTime;
+use lowtide_core::units::{Now, WallTime};
 
 /// The real scheduler of the core, on a host that is always quiet, without a disk.
 pub(crate) struct Desk(Mutex<Inner>);
@@ -13,36 +13,73 @@ struct Inner {
     scheduler: core::Scheduler,
     /// Who waits for news of any lease.
     waiting: Vec<oneshot::Sender<()>>,
+    /// How much later it is here than elsewhere.
+    ahead: Duration,
+    heartbeats: u64,
+}
+
+impl Inner {
+    fn now(&self) -> Now {
+        let now = clock::now();
+        let ahead = i64::try_from(self.ahead.as_millis()).unwrap();
+        Now { mono: now.mono.plus(self.ahead), wall: WallTime(now.wall.unix_ms() + ahead) }
+    }
 }
 
 impl Desk {
     pub(crate) fn new() -> Arc<Self> {
-        let (scheduler, _) =
-            core::Scheduler::start(clock::now(), Ledger::default(), Policy::default(), Token(0), 1);
-        let desk = Arc::new(Self(Mutex::new(Inner { scheduler, waiting: Vec::new() })));
+        let policy = Policy { cool_down: Duration::ZERO, ..Policy::default() };
+        let (scheduler, _) = core::Scheduler::start(clock::now(), Ledger::default(), policy, Token(0), 1);
+        let (waiting, ahead) = (Vec::new(), Duration::ZERO);
+        let desk = Arc::new(Self(Mutex::new(Inner { scheduler, waiting, ahead, heartbeats: 0 })));
         desk.quiet();
         desk
     }
 
-    fn step(&self, input: Input) -> Reply {
+    pub(crate) fn step(&self, input: Input) -> Reply {
         let mut guarded = self.0.lock().unwrap();
-        let effects = guarded.scheduler.step(clock::now(), input);
-        guarded.waiting.clear();
+        let now = guarded.now();
+        let heartbeat = matches!(input, Input::Heartbeat { .. });
+        guarded.heartbeats += u64::from(heartbeat);
+        let effects = guarded.scheduler.step(now, input);
+        // A heartbeat is no news: who waits for that heartbeats next.
+        if !heartbeat {
+            guarded.waiting.clear();
+        }
         effects.reply
     }
 
     pub(crate) fn quiet(&self) {
+        self.tick(Level::Quiet);
+    }
+
+    pub(crate) fn tick(&self, level: Level) {
         let conditions = Conditions {
             sequence: 1,
-            at: Moment::from(clock::mono()),
+            at: Moment::from(self.0.lock().unwrap().now().mono),
             score: 100,
-            level: Level::Quiet,
+            level,
             causes: Vec::new(),
             load_ratio: 0.0,
             quiet_in: None,
             week_minute: None,
         };
         self.step(Input::Tick(Some(Box::new(conditions))));
+    }
+
+    /// Lets so much time go by at once.
+    pub(crate) fn skip(&self, time: Duration) {
+        self.0.lock().unwrap().ahead += time;
+    }
+
+    pub(crate) fn heartbeats(&self) -> u64 {
+        self.0.lock().unwrap().heartbeats
+    }
+
+    /// The only lease that is held.
+    pub(crate) fn held(&self) -> Option<Arc<core::Lease>> {
+        let guarded = self.0.lock().unwrap();
+        guarded.scheduler.ledger().held().next().map(|entry| Arc::clone(&entry.lease))
     }
 
     pub(crate) fn switch(&self, mode: Option<Mode>) {
@@ -99,13 +136,13 @@ fn bounds(max_units: u8, max_priority: LeasePriority) -> LeaseBounds {
     LeaseBounds { max_units, max_priority }
 }
 
-fn way(desk: &Arc<Desk>, max_units: u8) -> LeaseDesk {
+pub(crate) fn way(desk: &Arc<Desk>, max_units: u8) -> LeaseDesk {
     let scheduler: Arc<dyn Scheduler> = Arc::<Desk>::clone(desk);
     let id = AddonId::new("one").unwrap();
     LeaseDesk::new(id, Some(scheduler), bounds(max_units, LeasePriority::Normal), Tally::default())
 }
 
-fn wish(units: u32) -> Wish {
+pub(crate) fn wish(units: u32) -> Wish {
     Wish {
         job_type: "reindex".to_owned(),
         units,
