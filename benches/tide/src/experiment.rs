@@ -107,8 +107,10 @@ pub(crate) fn main(arguments: &[String]) -> Result<()> {
     };
     fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
     let out = options.value("out")?.unwrap_or_else(|| folder.join("runs.jsonl"));
+    let to_yield = options.switch("yield");
     let config = match options.value::<PathBuf>("daemon-config")? {
         Some(file) => fs::read_to_string(&file).with_context(|| format!("read {}", file.display()))?,
+        None if to_yield => daemon::CONFIG_OF_STEPS.to_owned(),
         None => daemon::CONFIG.to_owned(),
     };
     let lowtide: Option<PathBuf> = options.value("lowtide")?;
@@ -116,21 +118,22 @@ pub(crate) fn main(arguments: &[String]) -> Result<()> {
     let lowtide = lowtide.context("which daemon? give --lowtide or run it by `cargo xtask bench tide`")?;
     let stream_mib = options.value("stream-mib")?.unwrap_or(if quick { 64 } else { 512 });
     let steps = options.value("steps")?.unwrap_or(if quick { 3 } else { 100 });
-    let to_yield = options.switch("yield");
     options.done()?;
 
     let arms = if to_yield { &[Arm::Ours][..] } else { &setting.arms };
     arms.iter().try_for_each(|arm| arm.check(&lowtide))?;
-    let daemon = Daemon::start(&lowtide, &folder.join("daemon"), &config)?;
+    let start = || Daemon::start(&lowtide, &folder.join("daemon"), &config);
     let program = std::env::current_exe()?;
-    let site = Site { program, lowtide, url: daemon.url(), folder: folder.clone(), stream_mib };
+    let mut site =
+        Site { program, lowtide: lowtide.clone(), url: String::new(), folder: folder.clone(), stream_mib };
     let mut log = Log::open(&out)?;
     if to_yield {
-        yields::run(&site, &daemon, setting.seed, steps, &mut log)?;
+        yields::run(&site, start, setting.seed, steps, &mut log)?;
     } else {
+        let daemon = start()?;
+        site.url = daemon.url();
         blocks(&site, &folder, &setting, &out, &mut log)?;
     }
-    drop(daemon);
     print(&out, json)
 }
 
