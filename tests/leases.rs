@@ -86,7 +86,7 @@ fn refused(answer: &Answer, status: u16, code: &str) -> Value {
 }
 
 /// Replaces the configuration and has it read.
-fn reconfigure(daemon: &Daemon, text: &str) {
+pub(crate) fn reconfigure(daemon: &Daemon, text: &str) {
     let mut stream = Stream::open(daemon.address, "?kinds=reload", None);
     fs::write(daemon.config_file(), text).unwrap();
     daemon.signal(Signal::HUP);
@@ -95,7 +95,7 @@ fn reconfigure(daemon: &Daemon, text: &str) {
 }
 
 /// The same daemon on a host that is in this state.
-fn disturbed(daemon: &Daemon, threshold: &str, leases: &str, state: &str) {
+pub(crate) fn disturbed(daemon: &Daemon, threshold: &str, leases: &str, state: &str) {
     let easy = "[quiet.signals.cpu]\nquiet = \"none\"\nleave = \"none\"\nbusy = \"none\"\npanic = \"none\"\n";
     let strict = easy.replace(&format!("{threshold} = \"none\""), &format!("{threshold} = 0.0"));
     let text = calm(leases).replace(easy, &strict);

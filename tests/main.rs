@@ -36,6 +36,8 @@ mod random;
 #[cfg(test)]
 mod raw;
 #[cfg(test)]
+mod run;
+#[cfg(test)]
 mod schema;
 #[cfg(test)]
 mod sim;
