@@ -82,7 +82,10 @@ struct Guard {
     stage: Vec<OsString>,
     /// The inner guard, as long as it lives; only the outer guard has one.
     inner: Option<i32>,
+    /// It ended by itself: it has seen to everything.
+    inner_done: bool,
     child: Option<Pid>,
+    /// There may be children that were not waited for.
     waiting: bool,
     work: Option<tree::Known>,
     group: Option<PathBuf>,
@@ -112,6 +115,7 @@ impl Guard {
             stdin: None,
             stage,
             inner: None,
+            inner_done: false,
             child: None,
             waiting: false,
             work: None,
@@ -265,6 +269,7 @@ impl Guard {
         }
         if self.inner == Some(number) {
             self.inner = None;
+            self.inner_done = how == How::Code(0);
             if self.front_gone {
                 self.thaw();
             }
@@ -329,11 +334,8 @@ impl Guard {
             }
             return true;
         }
-        // Gone without our having reaped it: the inner guard did, and gave the lease back.
-        let own_child = |(pid, start): tree::Known| {
-            tree::look(pid).is_some_and(|process| process.start == start && process.parent == own())
-        };
-        !self.begun || !self.work.is_some_and(own_child)
+        // Not "the command is gone": the news that it ended may still be on its way here. With no child left all news has come.
+        !self.begun || self.inner_done || !self.waiting
     }
 
     /// Keeps the lease, if that is this guard's task now; answers how long there is nothing to do.
