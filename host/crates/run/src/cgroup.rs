@@ -182,19 +182,21 @@ impl Group {
         Used { cpu_ms: cpu.map(|us| us / 1_000), read_bytes: sum("rbytes="), written_bytes: sum("wbytes=") }
     }
 
-    /// Lets what is left in it go on, gives it back to the group above, and removes the group if it was made here.
-    pub fn leave(self) {
-        leave(&self.directory, self.made);
+    /// Lets what is left in it go on, gives it back to the group above, and removes the group if it was made here. False when that must be
+    /// tried again: a process that is just ending can neither be moved nor left out of account.
+    #[must_use]
+    pub fn leave(&self) -> bool {
+        leave(&self.directory, self.made)
     }
 }
 
 /// As [`Group::leave`], for a guard, which knows only the directory.
-pub(crate) fn leave(directory: &Path, made: bool) {
+pub(crate) fn leave(directory: &Path, made: bool) -> bool {
     let _ = thaw(directory);
-    let Some(parent) = directory.parent().filter(|_| made) else { return };
+    let Some(parent) = directory.parent().filter(|_| made) else { return true };
     for _ in 0..LEAVE_PASSES_MAX {
         if !matches!(fs::remove_dir(directory), Err(error) if error.kind() == io::ErrorKind::ResourceBusy) {
-            return;
+            return true;
         }
         // What the command left behind lives on where it would have lived without us.
         let left = fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
@@ -205,6 +207,7 @@ pub(crate) fn leave(directory: &Path, made: bool) {
                 .and_then(|mut file| file.write_all(pid.as_bytes()));
         }
     }
+    false
 }
 
 /// Lets a group go on.

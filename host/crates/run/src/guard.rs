@@ -9,6 +9,7 @@ use lowtide_core::units::MonoTime;
 use rustix::io::Errno;
 use rustix::process::{self, Pid, Signal, WaitOptions, WaitStatus};
 use std::ffi::OsString;
+use std::fs::OpenOptions;
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -23,6 +24,11 @@ const HAPPENINGS_MAX: usize = 64;
 
 /// How long it waits for anything when there is nothing to keep.
 const LONG: Duration = Duration::from_secs(3_600);
+
+/// How long it tries to remove the control group when all is done, and how often: what is left in it ends when it gets the processor, and at
+/// this class that can take long.
+const LEAVE_PATIENCE: Duration = Duration::from_secs(60);
+const LEAVE_AGAIN: Duration = Duration::from_millis(20);
 
 /// What the work is to do, as the lease says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +63,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>, keeper: &mut dyn Keeper) 
     match Guard::begin(arguments) {
         Ok((mut guard, happenings)) => {
             guard.run(&happenings, keeper);
+            guard.leave();
             ExitCode::SUCCESS
         }
         Err(error) => {
@@ -75,7 +82,10 @@ struct Guard {
     stage: Vec<OsString>,
     /// The inner guard, as long as it lives; only the outer guard has one.
     inner: Option<i32>,
+    /// It ended by itself: it has seen to everything.
+    inner_done: bool,
     child: Option<Pid>,
+    /// There may be children that were not waited for.
     waiting: bool,
     work: Option<tree::Known>,
     group: Option<PathBuf>,
@@ -105,6 +115,7 @@ impl Guard {
             stdin: None,
             stage,
             inner: None,
+            inner_done: false,
             child: None,
             waiting: false,
             work: None,
@@ -258,6 +269,7 @@ impl Guard {
         }
         if self.inner == Some(number) {
             self.inner = None;
+            self.inner_done = how == How::Code(0);
             if self.front_gone {
                 self.thaw();
             }
@@ -289,6 +301,24 @@ impl Guard {
         tree::kill_below(&[own()], &skip);
     }
 
+    /// Removes the control group, if this is the guard to do so.
+    fn leave(&self) {
+        // A scope is systemd's to remove.
+        let own = |directory: &&PathBuf| directory.extension().is_none_or(|extension| extension != "scope");
+        let Some(directory) = self.group.as_ref().filter(own).filter(|_| self.inner.is_none()) else {
+            return;
+        };
+        // Whoever waits for the front or for the end of its output is not to wait for this.
+        let _ = self.front.shutdown(std::net::Shutdown::Both);
+        if let Ok(nothing) = OpenOptions::new().write(true).open("/dev/null") {
+            let _ = rustix::stdio::dup2_stdout(&nothing).and_then(|()| rustix::stdio::dup2_stderr(&nothing));
+        }
+        let begin = clock::mono();
+        while !cgroup::leave(directory, true) && clock::mono().since(begin) < LEAVE_PATIENCE {
+            std::thread::park_timeout(LEAVE_AGAIN);
+        }
+    }
+
     /// Whether there is nothing left to do. Called after each happening.
     fn finished(&mut self, keeper: &mut dyn Keeper) -> bool {
         if self.done {
@@ -302,18 +332,10 @@ impl Guard {
             if let Some(lease) = &self.lease {
                 keeper.give_back(lease, ended);
             }
-            if let Some(directory) = &self.group {
-                // A scope is systemd's to remove.
-                let made = directory.extension().is_none_or(|extension| extension != "scope");
-                cgroup::leave(directory, made);
-            }
             return true;
         }
-        // Gone without our having reaped it: the inner guard did, and gave the lease back.
-        let own_child = |(pid, start): tree::Known| {
-            tree::look(pid).is_some_and(|process| process.start == start && process.parent == own())
-        };
-        !self.begun || !self.work.is_some_and(own_child)
+        // Not "the command is gone": the news that it ended may still be on its way here. With no child left all news has come.
+        !self.begun || self.inner_done || !self.waiting
     }
 
     /// Keeps the lease, if that is this guard's task now; answers how long there is nothing to do.

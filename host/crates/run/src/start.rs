@@ -144,7 +144,8 @@ impl Guards {
                         Some(made) => match made.join(pid) {
                             Ok(()) => Some(made),
                             Err(_) => {
-                                made.leave();
+                                // Nothing ever was in it.
+                                let _ = made.leave();
                                 None
                             }
                         },
@@ -164,7 +165,7 @@ impl Guards {
                 }
                 Err(why) if way == Way::Plain => {
                     if let Some(made) = group.take() {
-                        made.leave();
+                        let _ = made.leave();
                     }
                     return Err(StartError::Stage(why));
                 }

@@ -459,7 +459,8 @@ impl Work {
     /// Ends the guards, when the lease is given back too. What the command left behind lives on.
     pub async fn close(mut self) {
         if let Some(group) = self.group.take() {
-            group.leave();
+            // If something in it takes its time to end, a guard sees to it: nobody is to wait for that here.
+            let _ = group.leave();
         }
         self.tell(&ToGuard::Bye);
         let gone = async {

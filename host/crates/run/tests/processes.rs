@@ -40,16 +40,17 @@ fn it_runs_at_the_lowest_class_and_reads_its_stdin() {
     }
 }
 
-/// Processes that fork without end, one in a session of its own, and one whose parent is gone. All end when the file `stop` is there.
+/// Processes that fork without end, one in a session of its own, and one whose parent is gone. All end when the file `stop` is there,
+/// or the folder is gone: they run only when nobody else does, and must not outlive the test.
 const RESTLESS: &str = "echo $$ > $0/pid
-(setsid sh -c 'while [ -d $0 ] && [ ! -e $0/stop ]; do :; done' $0 &)
-(sh -c 'while [ -d $0 ] && [ ! -e $0/stop ]; do sh -c :; done' $0 &)
-while [ -d $0 ] && [ ! -e $0/stop ]; do sh -c : & wait $!; done
+(setsid sh -c 'while [ -d $0 -a ! -e $0/stop ]; do :; done' $0 &)
+(sh -c 'while [ -d $0 -a ! -e $0/stop ]; do sh -c :; done' $0 &)
+while [ -d $0 -a ! -e $0/stop ]; do sh -c : & wait $!; done
 echo 5 > $0/code; exit 5";
 
 fn restless(place: &str) -> Run {
     let run = Run::start(place, &["sh", "-c", RESTLESS, "$DIR"]);
-    eventually("the command runs", || run.has("pid").then_some(()));
+    eventually("the command runs", || run.read("pid").ends_with('\n').then_some(()));
     run
 }
 
@@ -134,12 +135,12 @@ fn signals_reach_the_command_also_while_it_stands_still() {
                 &[
                     "sh",
                     "-c",
-                    "trap 'echo heard > $0/heard; exit 7' $1; echo > $0/pid; while :; do sh -c :; done",
+                    "trap 'echo heard > $0/heard; exit 7' $1; echo > $0/pid; while [ -d $0 ]; do sh -c :; done",
                     "$DIR",
                     signal,
                 ],
             );
-            eventually("the command runs", || run.has("pid").then_some(()));
+            eventually("the command runs", || run.read("pid").ends_with('\n').then_some(()));
             run.say("freeze", "frozen");
             run.wait_until_still();
             run.signal_front(signal);
@@ -152,11 +153,11 @@ fn signals_reach_the_command_also_while_it_stands_still() {
             &[
                 "sh",
                 "-c",
-                "trap 'echo heard > $0/heard' USR1; echo > $0/pid; while [ -d $0 ] && [ ! -e $0/stop ]; do sh -c :; done",
+                "trap 'echo heard > $0/heard' USR1; echo > $0/pid; while [ -d $0 -a ! -e $0/stop ]; do sh -c :; done",
                 "$DIR",
             ],
         );
-        eventually("the command runs", || run.has("pid").then_some(()));
+        eventually("the command runs", || run.read("pid").ends_with('\n').then_some(()));
         run.signal_front("USR1");
         eventually("it heard the signal", || run.has("heard").then_some(()));
         run.end();

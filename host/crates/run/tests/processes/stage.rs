@@ -38,7 +38,7 @@ pub(crate) fn places() -> Vec<&'static str> {
         Group::make(&format!("lowtide-run-probe-{}-{:?}", std::process::id(), std::thread::current().id()));
     match probe {
         Ok(group) => {
-            group.leave();
+            assert!(group.leave());
             vec!["group", "tree"]
         }
         Err(error) => {
