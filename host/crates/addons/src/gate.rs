@@ -49,6 +49,11 @@ impl CallClock {
         (nanos(self.cpu_ns.load(Ordering::Relaxed)), nanos(self.running_ns.load(Ordering::Relaxed)))
     }
 
+    /// Processor time of all calls, without the poll that is going on: polls are short, as a guest yields at each epoch tick.
+    pub(crate) fn all(&self) -> Duration {
+        nanos(self.earlier_ns.load(Ordering::Relaxed)) + self.taken().0
+    }
+
     /// The same, with the poll that is going on. Only right inside of it.
     pub(crate) fn taken_now(&self) -> (Duration, Duration) {
         let (cpu, running) = self.taken();

@@ -5,7 +5,7 @@ use crate::events::EventKind;
 use crate::leases::Leases;
 use lowtide_addons::Happening;
 use lowtide_addons::caps::kv::{Kv, KvError, KvUsage};
-use lowtide_addons::caps::leases::{Asked, Look, Scheduler};
+use lowtide_addons::caps::leases::{Asked, GuestCpu, Look, Scheduler};
 use lowtide_core::lease::{Input, LeaseId, Reply};
 use lowtide_store::{KvQuota, Store, StoreError};
 use std::future::Future as _;
@@ -82,6 +82,10 @@ impl Scheduler for Leases {
         // The step is made when it is first polled; what it would wait for then is the disk.
         let told = pin!(Leases::ask(self, input));
         let _ = told.poll(&mut Context::from_waker(Waker::noop()));
+    }
+
+    fn meter(&self, lease: LeaseId, cpu: GuestCpu) {
+        self.places().meter(lease.0, cpu);
     }
 
     fn changed(&self, id: LeaseId) -> Option<oneshot::Receiver<()>> {

@@ -195,6 +195,11 @@ impl Leases {
         self.inner.places.set(id.0, work);
     }
 
+    /// Where the work of leases runs.
+    pub(crate) fn places(&self) -> &LeasedWork {
+        &self.inner.places
+    }
+
     /// Takes in what a fast look showed; `None` when nothing is in the way. Never waits for the disk.
     pub(crate) fn edge(&self, edge: Option<Edge>) {
         let mut desk = self.desk();

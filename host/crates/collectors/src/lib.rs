@@ -32,7 +32,7 @@ pub use config::{CollectConfig, TICK_DEFAULT};
 #[cfg(target_os = "linux")]
 pub use linux::look::FastLook;
 pub use runner::Runner;
-pub use work::{LeasedWork, Work};
+pub use work::{GuestCpu, LeasedWork, Work};
 
 use lowtide_core::report::CollectorInfo;
 use std::sync::Arc;

@@ -2,7 +2,7 @@
 //! collector of leased work and the fast look read it. It measures nothing itself.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -20,11 +20,20 @@ pub struct Work {
 }
 
 /// All leased work. Shared by who is told of it and who measures it.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct LeasedWork {
     works: Mutex<BTreeMap<u64, Arc<Work>>>,
-    /// Processor time that leased jobs in the sandbox have used, in nanoseconds; it only grows.
-    guest_cpu_nanos: AtomicU64,
+    /// What tells the processor time of leased jobs in the sandbox.
+    guests: Mutex<BTreeMap<u64, GuestCpu>>,
+}
+
+/// Tells the processor time that a job in the sandbox has used so far.
+pub type GuestCpu = Arc<dyn Fn() -> Duration + Send + Sync>;
+
+impl fmt::Debug for LeasedWork {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LeasedWork").field("works", &self.works()).finish_non_exhaustive()
+    }
 }
 
 impl LeasedWork {
@@ -50,6 +59,7 @@ impl LeasedWork {
     /// Keeps the work of these leases only.
     pub fn retain(&self, mut held: impl FnMut(u64) -> bool) {
         self.works().retain(|lease, _| held(*lease));
+        self.guests().retain(|lease, _| held(*lease));
     }
 
     /// The work of each lease, by number.
@@ -58,15 +68,22 @@ impl LeasedWork {
         self.works().values().map(Arc::clone).collect()
     }
 
-    /// Notes the processor time that leased jobs in the sandbox have used since the daemon's start.
-    pub fn note_guest_cpu(&self, used: Duration) {
-        let nanos = u64::try_from(used.as_nanos()).unwrap_or(u64::MAX);
-        self.guest_cpu_nanos.fetch_max(nanos, Ordering::Relaxed);
+    fn guests(&self) -> MutexGuard<'_, BTreeMap<u64, GuestCpu>> {
+        self.guests.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What [`note_guest_cpu`](Self::note_guest_cpu) was told last, in microseconds.
+    /// The work of the lease with this number runs in the sandbox. As for [`set`](Self::set), there is a bound.
+    pub fn meter(&self, lease: u64, cpu: GuestCpu) {
+        let mut guests = self.guests();
+        if guests.len() < WORKS_MAX || guests.contains_key(&lease) {
+            guests.insert(lease, cpu);
+        }
+    }
+
+    /// Processor time of the jobs that run in the sandbox now, in microseconds. Falls when one ends.
     pub(crate) fn guest_cpu_micros(&self) -> u64 {
-        self.guest_cpu_nanos.load(Ordering::Relaxed) / 1_000
+        let all: Duration = self.guests().values().map(|cpu| cpu()).sum();
+        u64::try_from(all.as_micros()).unwrap_or(u64::MAX)
     }
 }
 
@@ -88,5 +105,15 @@ mod tests {
         board.set(99, work(9));
         let pids: Vec<u32> = board.list().iter().map(|work| work.pid).collect();
         assert_eq!(pids, [8, 9]);
+    }
+
+    #[test]
+    fn jobs_in_the_sandbox_tell_their_time_while_they_hold_a_lease() {
+        let board = LeasedWork::new();
+        board.meter(1, Arc::new(|| Duration::from_millis(5)));
+        board.meter(2, Arc::new(|| Duration::from_millis(7)));
+        assert_eq!(board.guest_cpu_micros(), 12_000);
+        board.retain(|lease| lease == 2);
+        assert_eq!(board.guest_cpu_micros(), 7_000);
     }
 }

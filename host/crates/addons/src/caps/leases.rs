@@ -31,6 +31,9 @@ pub type Asked<'a, T> = Pin<Box<dyn Future<Output = Result<T, String>> + Send + 
 /// A look at the scheduler. It must be short.
 pub type Look<'a> = Box<dyn FnOnce(&core::Scheduler) + Send + 'a>;
 
+/// Tells the processor time that a leased job has used so far.
+pub type GuestCpu = Arc<dyn Fn() -> Duration + Send + Sync>;
+
 /// The scheduler, as far as addons need it.
 pub trait Scheduler: Send + Sync {
     /// Asks for something; the answer comes when it is durable.
@@ -41,6 +44,9 @@ pub trait Scheduler: Send + Sync {
 
     /// Resolves when something happens to a lease; `None` when too many wait for that.
     fn changed(&self, id: LeaseId) -> Option<oneshot::Receiver<()>>;
+
+    /// The work of a lease runs in the sandbox, and this tells how much processor time it has used: it is no load of others.
+    fn meter(&self, _lease: LeaseId, _cpu: GuestCpu) {}
 
     /// Looks at the scheduler.
     fn look<'a>(&'a self, look: Look<'a>) -> Asked<'a, ()>;

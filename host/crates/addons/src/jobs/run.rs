@@ -63,7 +63,7 @@ impl Jobs {
         let mut stop = self.stop.clone();
         let end = tokio::select! {
             biased;
-            result = self.guest(job, Arc::clone(&seat), &used) => End::ByItself(result),
+            result = self.guest(job, &held, Arc::clone(&seat), &used) => End::ByItself(result),
             cut = self.watch_over(job, &held, &seat, every, &mut stop, &mut was_told) => End::Cut(cut),
         };
         meter.job_memory(0);
@@ -103,6 +103,7 @@ impl Jobs {
     async fn guest(
         &self,
         job: &JobDescription,
+        held: &Held,
         seat: Arc<Seat>,
         used: &OnceLock<Arc<CallClock>>,
     ) -> Result<Result<Outcome, Failure>, Fault> {
@@ -110,7 +111,12 @@ impl Jobs {
         let mut instance = Instance::start(&self.template, shared, abilities, Some(seat)).await?;
         // As of every new instance.
         instance.call(Call::Jobs).await?;
-        let _ = used.set(instance.clock());
+        let clock = instance.clock();
+        if let Ok(scheduler) = self.desk.scheduler() {
+            let clock = Arc::clone(&clock);
+            scheduler.meter(held.lease().id, Arc::new(move || clock.all()));
+        }
+        let _ = used.set(clock);
         instance.run(&job.name).await
     }
 

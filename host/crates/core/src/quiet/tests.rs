@@ -1,5 +1,7 @@
 //! The verdict as a table of situations, and as properties over random ones.
 
+mod leased;
+
 use super::*;
 use crate::metric::{Kind, MetricDef, MetricRef, Part, Series};
 use crate::report::{CollectorInfo, CollectorReport, CollectorStatus, Samples};
