@@ -47,7 +47,7 @@ impl LeasedWork {
         self.works.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The work of the lease with this number runs there. Of more than [`WORKS_MAX`] leases the later ones are not told apart.
+    /// The work of the lease with this number runs there. Beyond some dozens of leases the later ones are not told apart.
     pub fn set(&self, lease: u64, work: Work) {
         let mut works = self.works();
         let known = works.get(&lease).map(Arc::as_ref);
