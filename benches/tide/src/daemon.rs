@@ -69,6 +69,11 @@ impl Daemon {
     /// Starts it with its files in `folder`.
     pub(crate) fn start(program: &Path, folder: &Path, config: &str) -> Result<Self> {
         fs::create_dir_all(folder).with_context(|| format!("make {}", folder.display()))?;
+        // Requests of a run that was broken off would stand before those of this one.
+        match fs::remove_dir_all(folder.join("data")) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
         let file = folder.join("config.toml");
         fs::write(&file, config)?;
         let log = fs::File::create(folder.join("daemon.log"))?;

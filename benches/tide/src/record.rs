@@ -77,6 +77,9 @@ pub(crate) struct Block {
 pub(crate) struct Step {
     /// From the step's begin to the last CPU use of the leased work; nothing when it had not stopped by the end of the step.
     pub(crate) yield_ms: Option<f64>,
+    /// The same to the moment after which it used less than a millisecond: to be frozen takes a thread some microseconds itself, for
+    /// which one of the lowest class may wait long.
+    pub(crate) yield_but_1_ms: Option<f64>,
     /// From the step's begin to the pause in the daemon's log.
     pub(crate) decision_ms: Option<f64>,
     /// CPU that the leased work used after that moment, of all processors.

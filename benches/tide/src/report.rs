@@ -67,6 +67,7 @@ struct Steps {
     steps: usize,
     yielded: usize,
     yield_ms: Spread,
+    yield_but_1_ms: Spread,
     decision_ms: Spread,
     after_decision_cpu_ms: Spread,
     after_freeze_cpu_ms: Spread,
@@ -182,6 +183,7 @@ fn spread_steps(steps: &[Step]) -> Steps {
         steps: steps.len(),
         yielded: steps.iter().filter(|step| step.yield_ms.is_some()).count(),
         yield_ms: spread(|step| step.yield_ms),
+        yield_but_1_ms: spread(|step| step.yield_but_1_ms),
         decision_ms: spread(|step| step.decision_ms),
         after_decision_cpu_ms: spread(|step| step.after_decision_cpu_ms),
         after_freeze_cpu_ms: spread(|step| step.after_freeze_cpu_ms),
@@ -327,12 +329,13 @@ fn steps_table(out: &mut String, steps: &Steps) {
     out.push_str("| from the step's begin, or used after | known | p50 | p99 | max |\n| --- | --- | --- | --- | --- |\n");
     let rows = [
         ("last CPU use of the leased work, ms", steps.yield_ms),
+        ("last but 1 ms of it, ms", steps.yield_but_1_ms),
         ("pause in the daemon's log, ms", steps.decision_ms),
         ("CPU used after the pause in the log, ms", steps.after_decision_cpu_ms),
         ("CPU used after the order to freeze was written, ms", steps.after_freeze_cpu_ms),
     ];
     for (name, spread) in rows {
-        let shown = |value: Option<f64>| value.map_or("–".to_owned(), |value| format!("{value:.1}"));
+        let shown = |value: Option<f64>| value.map_or("–".to_owned(), |value| format!("{value:.2}"));
         let [p50, p99, max] = [spread.p50, spread.p99, spread.max].map(shown);
         let _ = writeln!(out, "| {name} | {} | {p50} | {p99} | {max} |", spread.known);
     }
@@ -406,6 +409,7 @@ mod tests {
         let step = |ms: Option<f64>| {
             Record::Step(Step {
                 yield_ms: ms,
+                yield_but_1_ms: ms,
                 decision_ms: None,
                 after_decision_cpu_ms: None,
                 after_freeze_cpu_ms: None,
@@ -418,7 +422,7 @@ mod tests {
         let text = summary(&records).markdown();
         assert!(text.contains("In 100 of 101 steps"), "{text}");
         assert!(
-            text.contains("| last CPU use of the leased work, ms | 100 | 50.0 | 99.0 | 100.0 |"),
+            text.contains("| last CPU use of the leased work, ms | 100 | 50.00 | 99.00 | 100.00 |"),
             "{text}"
         );
     }

@@ -108,12 +108,14 @@ fn outcome(looks: &[Look], start: u64, length: u64, decision: Option<u64>) -> Re
     let ms = |ns: u64| ns as f64 / 1e6;
     // The first look that saw the final count: the last use of CPU was before it, and after the look before it.
     let stopped = during.iter().find(|look| look.cpu_ns == last.cpu_ns).copied().unwrap_or(last);
+    let nearly = during.iter().find(|look| look.cpu_ns + 1_000_000 > last.cpu_ns).copied().unwrap_or(last);
     let yielded = stopped.at_ns + STILL_NS <= last.at_ns;
     let used_at = |moment: u64| during.iter().rev().find(|look| look.at_ns <= moment).map(|look| look.cpu_ns);
     let used_since = |cpu_ns: Option<u64>| cpu_ns.filter(|_| yielded).map(|used| ms(last.cpu_ns - used));
     let unfrozen = during.iter().rev().find(|look| !look.freeze).filter(|_| last.freeze);
     Ok(Step {
         yield_ms: yielded.then(|| ms(stopped.at_ns - start)),
+        yield_but_1_ms: yielded.then(|| ms(nearly.at_ns - start)),
         decision_ms: decision.map(|at| (at as f64 - start as f64) / 1e6),
         after_decision_cpu_ms: used_since(decision.and_then(used_at)),
         after_freeze_cpu_ms: used_since(unfrozen.map(|look| look.cpu_ns)),
@@ -138,6 +140,8 @@ mod tests {
     fn the_last_use_of_cpu_is_found_with_what_was_used_after_decision_and_order() {
         let step = outcome(&looks(350, 345), 100_000_000, 900_000_000, Some(340_000_000)).unwrap();
         assert_eq!(step.yield_ms, Some(250.0));
+        // At 349 two milliseconds are left, which is not less than one.
+        assert_eq!(step.yield_but_1_ms, Some(250.0));
         assert_eq!(step.decision_ms, Some(240.0));
         assert_eq!(step.after_decision_cpu_ms, Some(20.0));
         // The last look without the order was at 344.
