@@ -115,7 +115,7 @@ fn every_kind_of_mistake_in_a_file_has_its_place_and_its_text() {
         (
             "[collectors]\ndisabled = [\"cpu\",\n  \"gpu\"]",
             "config.toml:3:3: collectors.disabled[1]: there is no \"gpu\" (did you mean cpu), allowed cpu, system, \
-             memory, pressure, disk, network, filesystem, sensors, power, process, api",
+             memory, pressure, leased, disk, network, filesystem, sensors, power, units, process, api",
         ),
         (
             "[collectors]\ndisabled = \"cpu\"",
