@@ -18,3 +18,4 @@ pub(crate) mod sysfs;
 pub(crate) mod system;
 pub(crate) mod text;
 pub(crate) mod units;
+pub(crate) mod usage;

@@ -7,6 +7,7 @@ use crate::define::{self, NONE, metrics};
 use crate::linux::procfile::{ProcFile, Records};
 use crate::linux::system::parse_boot_time;
 use crate::linux::text::{self, Fields};
+use crate::linux::usage::parse_stat;
 use crate::rate::Elapsed;
 use lowtide_core::metric::SampleBuffer;
 use lowtide_core::report::CollectorInfo;
@@ -30,35 +31,6 @@ metrics! {
 pub(crate) fn info() -> CollectorInfo {
     let help = "What this daemon itself uses: memory, processor time, threads, open files.";
     define::info(("process", "process"), "process_", help, Duration::from_secs(5), &METRICS)
-}
-
-/// What is read from /proc/self/stat.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Stat {
-    threads: u64,
-    /// Clock ticks since boot.
-    started_ticks: u64,
-    virtual_bytes: u64,
-    resident_pages: u64,
-}
-
-/// Parses /proc/self/stat. The name in parentheses may hold anything, also blanks and parentheses: the last one counts.
-///
-/// # Errors
-/// In words, what is not as documented.
-pub(crate) fn parse_stat(bytes: &[u8]) -> Result<Stat, &'static str> {
-    let line = text::lines(bytes)?.next().unwrap_or_default();
-    let name_end = line.iter().rposition(|byte| *byte == b')').ok_or("a name in parentheses")?;
-    let mut fields = Fields(line.get(name_end + 1..).unwrap_or_default());
-    // Field 3 of proc_pid_stat(5) comes first here; some of those in between are negative.
-    let mut skip = |count: usize| (0..count).all(|_| fields.word().is_some());
-    let there = skip(17);
-    let threads = fields.number().filter(|_| there).ok_or("num_threads")?;
-    fields.word();
-    let started_ticks = fields.number().ok_or("starttime")?;
-    let virtual_bytes = fields.number().ok_or("vsize")?;
-    let resident_pages = fields.number().ok_or("rss")?;
-    Ok(Stat { threads, started_ticks, virtual_bytes, resident_pages })
 }
 
 /// Parses the soft limit of open files out of /proc/self/limits; `None` when it is unlimited.
@@ -112,7 +84,10 @@ impl Process {
 
 impl Collector for Process {
     fn collect(&mut self, at: MonoTime, out: &mut SampleBuffer) -> Result<(), CollectError> {
-        let stat = self.stat.parse(parse_stat)?;
+        let (threads, started_ticks, virtual_bytes, resident_pages) = self.stat.parse(|bytes| {
+            let stat = parse_stat(bytes)?;
+            Ok((stat.threads, stat.started_ticks, stat.virtual_bytes, stat.resident_pages))
+        })?;
         let open_files_max = self.limits.parse(parse_limits)?;
         let entries =
             fs::read_dir(&self.descriptors).map_err(|error| CollectError::io(&self.descriptors, error))?;
@@ -126,15 +101,15 @@ impl Collector for Process {
         let cpu_before = self.cpu_before.replace(cpu);
         let elapsed = self.elapsed.step(at);
 
-        out.push(RESIDENT, &[], stat.resident_pages as f64 * self.page_bytes);
-        out.push(VIRTUAL, &[], stat.virtual_bytes as f64);
+        out.push(RESIDENT, &[], resident_pages as f64 * self.page_bytes);
+        out.push(VIRTUAL, &[], virtual_bytes as f64);
         out.push(CPU_SECONDS, &[], cpu.as_secs_f64());
-        out.push(THREADS, &[], stat.threads as f64);
+        out.push(THREADS, &[], threads as f64);
         out.push(OPEN_FILES, &[], open_files as f64);
         if let Some(limit) = open_files_max {
             out.push(OPEN_FILES_MAX, &[], limit as f64);
         }
-        out.push(START_TIME, &[], boot_time as f64 + stat.started_ticks as f64 / self.ticks_per_second);
+        out.push(START_TIME, &[], boot_time as f64 + started_ticks as f64 / self.ticks_per_second);
         if let (Some(before), Some(elapsed)) = (cpu_before, elapsed) {
             out.push(CPU_USAGE, &[], cpu.saturating_sub(before).as_secs_f64() / elapsed);
         }
@@ -149,16 +124,6 @@ impl Collector for Process {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_name_with_parentheses_and_blanks_does_not_shift_the_fields() {
-        let line = b"4711 (low) tide (x) S 1 4711 4711 0 -1 4194560 9 0 0 0 250 50 0 0 20 0 14 0 98765 73400320 2560 184467\n";
-        let expected =
-            Stat { threads: 14, started_ticks: 98_765, virtual_bytes: 73_400_320, resident_pages: 2_560 };
-        assert_eq!(parse_stat(line), Ok(expected));
-        assert_eq!(parse_stat(b"4711 (x) S 1 2 3\n"), Err("num_threads"));
-        assert_eq!(parse_stat(b"4711 x S 1 2 3\n"), Err("a name in parentheses"));
-    }
 
     #[test]
     fn the_soft_limit_is_found() {

@@ -22,9 +22,16 @@ pub struct Work {
 /// All leased work. Shared by who is told of it and who measures it.
 #[derive(Default)]
 pub struct LeasedWork {
-    works: Mutex<BTreeMap<u64, Arc<Work>>>,
+    works: Mutex<Works>,
     /// What tells the processor time of leased jobs in the sandbox.
     guests: Mutex<BTreeMap<u64, GuestCpu>>,
+}
+
+/// The works by the numbers of their leases, and how often they changed.
+#[derive(Debug, Default)]
+struct Works {
+    of: BTreeMap<u64, Arc<Work>>,
+    version: u64,
 }
 
 /// Tells the processor time that a job in the sandbox has used so far.
@@ -43,29 +50,41 @@ impl LeasedWork {
         Self::default()
     }
 
-    fn works(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<Work>>> {
+    fn works(&self) -> MutexGuard<'_, Works> {
         self.works.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The work of the lease with this number runs there. Beyond some dozens of leases the later ones are not told apart.
     pub fn set(&self, lease: u64, work: Work) {
         let mut works = self.works();
-        let known = works.get(&lease).map(Arc::as_ref);
-        if known != Some(&work) && (known.is_some() || works.len() < WORKS_MAX) {
-            works.insert(lease, Arc::new(work));
+        let known = works.of.get(&lease).map(Arc::as_ref);
+        if known != Some(&work) && (known.is_some() || works.of.len() < WORKS_MAX) {
+            works.of.insert(lease, Arc::new(work));
+            works.version += 1;
         }
     }
 
     /// Keeps the work of these leases only.
     pub fn retain(&self, mut held: impl FnMut(u64) -> bool) {
-        self.works().retain(|lease, _| held(*lease));
+        let mut works = self.works();
+        let before = works.of.len();
+        works.of.retain(|lease, _| held(*lease));
+        works.version += u64::from(works.of.len() != before);
+        drop(works);
         self.guests().retain(|lease, _| held(*lease));
     }
 
     /// The work of each lease, by number.
     #[must_use]
     pub fn list(&self) -> Vec<Arc<Work>> {
-        self.works().values().map(Arc::clone).collect()
+        self.works().of.values().map(Arc::clone).collect()
+    }
+
+    /// The same with its version, unless that is the one `seen`: ten looks a second should not copy what hardly ever changes.
+    pub(crate) fn newer(&self, seen: Option<u64>) -> Option<(u64, Vec<Arc<Work>>)> {
+        let works = self.works();
+        let all = || works.of.values().map(Arc::clone).collect();
+        (seen != Some(works.version)).then(|| (works.version, all()))
     }
 
     fn guests(&self) -> MutexGuard<'_, BTreeMap<u64, GuestCpu>> {
@@ -105,6 +124,21 @@ mod tests {
         board.set(99, work(9));
         let pids: Vec<u32> = board.list().iter().map(|work| work.pid).collect();
         assert_eq!(pids, [8, 9]);
+    }
+
+    #[test]
+    fn a_list_is_made_only_when_it_changed() {
+        let board = LeasedWork::new();
+        let (first, empty) = board.newer(None).unwrap();
+        assert!(empty.is_empty() && board.newer(Some(first)).is_none());
+        board.set(1, Work { pid: 7, cgroup: None });
+        let (second, works) = board.newer(Some(first)).unwrap();
+        assert_eq!(works.len(), 1);
+        board.set(1, Work { pid: 7, cgroup: None });
+        board.retain(|_| true);
+        assert!(board.newer(Some(second)).is_none());
+        board.retain(|_| false);
+        assert!(board.newer(Some(second)).is_some_and(|(_, works)| works.is_empty()));
     }
 
     #[test]

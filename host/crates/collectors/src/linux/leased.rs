@@ -8,6 +8,7 @@ pub(crate) mod tree;
 use super::cpu;
 use super::pressure;
 use super::procfile::{ProcFile, Records};
+use super::usage::Devices;
 use crate::collector::{CollectError, Collector};
 use crate::config::{CollectConfig, TICK_DEFAULT};
 use crate::define::{self, NONE, metrics};
@@ -19,7 +20,7 @@ use lowtide_core::report::CollectorInfo;
 use lowtide_core::units::MonoTime;
 use neighbours::Neighbours;
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tree::Tree;
 
@@ -98,8 +99,12 @@ pub(crate) struct Meter {
     proc_dir: PathBuf,
     root: Option<PathBuf>,
     processors: f64,
-    begun: bool,
+    /// The version of the board that `measured` and `folders` show.
+    seen: Option<u64>,
     measured: Vec<Measured>,
+    /// The control groups among them.
+    folders: BTreeSet<PathBuf>,
+    devices: Devices,
     neighbours: Neighbours,
     system: [ProcFile; 3],
     before: Option<[u64; 3]>,
@@ -117,8 +122,10 @@ impl Meter {
             proc_dir: config.proc_dir.clone(),
             root: group::root(&config.sys_dir),
             processors: 1.0,
-            begun: false,
+            seen: None,
             measured: Vec::new(),
+            folders: BTreeSet::new(),
+            devices: Devices::new(&config.sys_dir),
             neighbours: Neighbours::default(),
             system,
             before: None,
@@ -142,7 +149,7 @@ impl Meter {
         let (mut nice, mut io, mut memory) = (0_u64, Some(0_u64), Some(0_u64));
         let mut stalls = [0_u64; 3];
         for one in &mut self.measured {
-            let used = one.source.used(&self.proc_dir, whole);
+            let used = one.source.used(&self.proc_dir, whole.then_some(&mut self.devices));
             let before = std::mem::replace(&mut one.before, used);
             let Some(used) = used else { continue };
             shares.works += 1;
@@ -173,33 +180,50 @@ impl Meter {
 
     /// Takes over who has a lease now.
     fn find(&mut self) {
-        let works = self.board.list();
-        let same = self.measured.len() == works.len()
-            && self.measured.iter().zip(&works).all(|(one, work)| Arc::ptr_eq(&one.work, work));
-        if same && self.begun {
-            return;
-        }
-        self.begun = true;
+        let Some((version, works)) = self.board.newer(self.seen) else { return };
+        self.seen = Some(version);
+        self.devices.forget();
         // All of the machine: those that this process may use can be fewer. They hardly ever change.
         let mut stat = cpu::Stat::default();
         let mut file = ProcFile::new(&self.proc_dir, "stat", Records::One);
         let read = file.parse(|bytes| cpu::parse(bytes, &mut stat)).is_ok();
         self.processors = if read { stat.cores().max(1) as f64 } else { 1.0 };
         let mut before = std::mem::take(&mut self.measured);
-        let mut seen = BTreeSet::new();
-        for work in works {
-            // Two leases that name the same work must not subtract it twice.
-            if !seen.insert((work.cgroup.clone(), work.pid)) {
-                continue;
-            }
-            let known = before.iter().position(|one| one.work == work);
+        let found = self.once_each(works);
+        self.folders = found.iter().filter_map(|(_, folder)| folder.clone()).collect();
+        for (work, folder) in found {
+            let known = before.iter().position(|one| one.work == work && one.folder() == folder.as_deref());
             let one = known.map(|at| before.swap_remove(at));
             self.measured.push(one.unwrap_or_else(|| Measured {
-                source: Source::of(&work, self.root.as_deref(), &self.proc_dir),
+                source: Source::of(&work, folder, &self.proc_dir),
                 work,
                 before: None,
             }));
         }
+    }
+
+    /// The works with their control groups, without those that are a part of another: `lowtide run` below `lowtide run`, or two leases
+    /// that name the same work. What is subtracted twice would hide load of others.
+    fn once_each(&self, works: Vec<Arc<Work>>) -> Vec<(Arc<Work>, Option<PathBuf>)> {
+        let folder = |work: &Work| {
+            let folder = group::folder(self.root.as_deref()?, work.cgroup.as_deref()?)?;
+            folder.is_dir().then_some(folder)
+        };
+        let all: Vec<_> = works.into_iter().map(|work| (folder(&work), work)).collect();
+        let folders: BTreeSet<PathBuf> = all.iter().filter_map(|(folder, _)| folder.clone()).collect();
+        let guards: BTreeSet<u32> = all.iter().map(|(_, work)| work.pid).collect();
+        let within = |folder: &PathBuf| folder.ancestors().skip(1).any(|ancestor| folders.contains(ancestor));
+        let mut seen_folders = BTreeSet::new();
+        let mut seen_guards = BTreeSet::new();
+        let once = all.into_iter().filter_map(|(folder, work)| {
+            let is_part =
+                folder.as_ref().is_some_and(within) || tree::descends(&self.proc_dir, work.pid, &guards);
+            let once = !is_part
+                && folder.iter().all(|folder| seen_folders.insert(folder.clone()))
+                && seen_guards.insert(work.pid);
+            once.then_some((work, folder))
+        });
+        once.collect()
     }
 
     /// Without leased work nobody is another.
@@ -211,9 +235,8 @@ impl Meter {
     /// How long the others waited, in microseconds. Of what the system waited, what leased work waited by itself is not theirs; but who
     /// waits in a group of its own is known to wait, also while leased work does.
     fn others(&mut self, leased: [u64; 3]) -> [Option<u64>; 3] {
-        let groups: BTreeSet<PathBuf> = self.measured.iter().filter_map(Measured::folder).collect();
         let worst = match &self.root {
-            Some(root) if !groups.is_empty() => self.neighbours.waited(root, &groups),
+            Some(root) if !self.folders.is_empty() => self.neighbours.waited(root, &self.folders),
             _ => None,
         };
         let [cpu, memory, io] = &mut self.system;
@@ -236,29 +259,28 @@ impl Meter {
 }
 
 impl Measured {
-    fn folder(&self) -> Option<PathBuf> {
+    fn folder(&self) -> Option<&Path> {
         match &self.source {
-            Source::Group(group, _) => Some(group.folder.clone()),
+            Source::Group(group, _) => Some(&group.folder),
             _ => None,
         }
     }
 }
 
 impl Source {
-    fn of(work: &Work, root: Option<&std::path::Path>, proc_dir: &std::path::Path) -> Self {
-        let folder = work.cgroup.as_deref().zip(root).and_then(|(path, root)| group::folder(root, path));
-        let tree = Tree::new(proc_dir, work.pid);
-        match (folder.filter(|folder| folder.is_dir()), tree) {
+    fn of(work: &Work, folder: Option<PathBuf>, proc_dir: &Path) -> Self {
+        match (folder, Tree::new(proc_dir, work.pid)) {
             (Some(folder), tree) => Self::Group(Box::new(Group::new(folder)), tree),
             (None, Some(tree)) => Self::Tree(tree),
             (None, None) => Self::Nothing,
         }
     }
 
-    fn used(&mut self, proc_dir: &std::path::Path, whole: bool) -> Option<Used> {
-        match self {
-            Self::Group(group, tree) if whole => {
-                let used = group.whole()?;
+    /// What the work used so far; with `devices` also what costs more to read.
+    fn used(&mut self, proc_dir: &Path, devices: Option<&mut Devices>) -> Option<Used> {
+        match (self, devices) {
+            (Self::Group(group, tree), Some(devices)) => {
+                let used = group.whole(devices)?;
                 // What the group's controllers do not tell, its processes may.
                 let pids = tree.as_ref().map(Tree::pids).unwrap_or_default();
                 let pids = pids.get(1..).unwrap_or_default();
@@ -267,10 +289,10 @@ impl Source {
                 let runnable = tree.as_ref().and_then(Tree::quick).map_or(0, |used| used.runnable);
                 Some(Used { io_bytes, memory_bytes, runnable, ..used })
             }
-            Self::Group(group, _) => group.quick(),
-            Self::Tree(tree) if whole => tree.whole(),
-            Self::Tree(tree) => tree.quick(),
-            Self::Nothing => None,
+            (Self::Group(group, _), None) => group.quick(),
+            (Self::Tree(tree), Some(_)) => tree.whole(),
+            (Self::Tree(tree), None) => tree.quick(),
+            (Self::Nothing, _) => None,
         }
     }
 }
@@ -323,3 +345,6 @@ impl Collector for Leased {
         self.meter.forget();
     }
 }
+
+#[cfg(test)]
+mod tests;

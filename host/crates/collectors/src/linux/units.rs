@@ -3,21 +3,19 @@
 //! (`units/name.rs`) and takes the unit's own counters where it has a version 2 cgroup, which also count what ended in between.
 //! Command lines are never read: they hold secrets. The table in `lib.rs` makes it, the runner runs it every 15 s.
 
-mod files;
 mod name;
 mod top;
 
-pub(crate) use files::{parse_io, parse_stat};
 pub(crate) use name::parse as parse_cgroup;
 
 use super::procfile::{ProcFile, Records};
 use super::system::parse_uptime;
 use super::text;
+use super::usage::{self, Buffer, Bytes, Devices, Folder, parse_io, parse_stat};
 use crate::collector::{CollectError, Collector};
 use crate::config::CollectConfig;
 use crate::define::{self, metrics};
 use crate::rate::Elapsed;
-use files::{Buffer, Bytes, Folder};
 use lowtide_core::metric::{MetricDef, SampleBuffer, Text};
 use lowtide_core::report::CollectorInfo;
 use lowtide_core::units::MonoTime;
@@ -25,7 +23,6 @@ use name::{Kind, Unit};
 use rustix::io::Errno;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
-use std::fs;
 use std::ops::Bound;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -144,7 +141,7 @@ struct Group {
 pub(crate) struct Units {
     proc_dir: PathBuf,
     cgroup_dir: PathBuf,
-    devices_dir: PathBuf,
+    devices: Devices,
     uptime: ProcFile,
     host_stat: ProcFile,
     page_bytes: f64,
@@ -170,7 +167,7 @@ impl Units {
         Self {
             proc_dir: config.proc_dir.clone(),
             cgroup_dir: config.sys_dir.join("fs/cgroup"),
-            devices_dir: config.sys_dir.join("dev/block"),
+            devices: Devices::new(&config.sys_dir),
             uptime: file("uptime"),
             host_stat: file("stat"),
             page_bytes: rustix::param::page_size() as f64,
@@ -220,7 +217,7 @@ impl Units {
     }
 
     /// Adds what a process used since the run before to its place or group.
-    fn count(&mut self, folder: &Folder, pid: u32, stat: &files::Stat<'_>) {
+    fn count(&mut self, folder: &Folder, pid: u32, stat: &usage::Stat<'_>) {
         let known = self.processes.remove(&pid).filter(|known| known.started_ticks == stat.started_ticks);
         let is_new = self.ticks_before.is_some_and(|before| stat.started_ticks >= before);
         let first_run = known.as_ref().map_or(self.run, |known| known.first_run);
@@ -248,7 +245,7 @@ impl Units {
             None => (is_new.then_some(0), nothing),
         };
         let used = Tally {
-            cpu_ticks: cpu_before.map_or(0, |before| stat.cpu_ticks.saturating_sub(before)),
+            cpu_ticks: cpu_before.map_or(0, |before| stat.cpu_ticks().saturating_sub(before)),
             resident_pages: stat.resident_pages,
             io: match moved {
                 Moved::Known(bytes) => moved_before.map(|before| bytes.since(before)),
@@ -264,7 +261,7 @@ impl Units {
         }
         let process = Process {
             started_ticks: stat.started_ticks,
-            cpu_ticks: stat.cpu_ticks,
+            cpu_ticks: stat.cpu_ticks(),
             moved,
             place,
             first_run,
@@ -274,7 +271,7 @@ impl Units {
     }
 
     /// A group is named by its leader; one whose leader has ended, by its first process.
-    fn count_in_group(&mut self, pid: u32, stat: &files::Stat<'_>, used: Tally) {
+    fn count_in_group(&mut self, pid: u32, stat: &usage::Stat<'_>, used: Tally) {
         let name = || match stat.is_kernel {
             true => Unit::new(Kind::Group, "kernel"),
             false => Unit::new(Kind::Group, &String::from_utf8_lossy(stat.comm)),
@@ -320,9 +317,9 @@ impl Units {
         let unified = if self.cgroup_dir.join("cgroup.controllers").exists() { "" } else { "unified" };
         let root = Folder::open(&self.cgroup_dir.join(unified)).ok();
         let nested = self.places_with_others_inside();
+        self.devices.forget();
         let mut cgroups = CgroupReader {
-            devices_dir: &self.devices_dir,
-            layered: HashMap::new(),
+            devices: &mut self.devices,
             buffer: &mut self.second_buffer,
             path: &mut self.path,
         };
@@ -385,9 +382,7 @@ fn set(text: &mut String, content: std::fmt::Arguments<'_>) {
 
 /// Reads the counters of cgroups.
 struct CgroupReader<'a> {
-    devices_dir: &'a PathBuf,
-    /// Devices of this run, and whether they are made of others.
-    layered: HashMap<Box<str>, bool>,
+    devices: &'a mut Devices,
     buffer: &'a mut Buffer,
     path: &'a mut String,
 }
@@ -396,26 +391,15 @@ impl CgroupReader<'_> {
     /// The counters of the cgroup at `path`. What the kernel does not keep there (a controller that is off) is `None`.
     fn read(&mut self, root: &Folder, path: &str) -> Counters {
         let dir = path.trim_start_matches('/');
-        let cpu_us = self.file(root, dir, "cpu.stat", |bytes| files::parse_key(bytes, b"usage_usec"));
-        let memory = self.file(root, dir, "memory.current", files::parse_number);
+        let cpu_us = self.file(root, dir, "cpu.stat", |bytes| usage::parse_key(bytes, b"usage_usec"));
+        let memory = self.file(root, dir, "memory.current", usage::parse_number);
         // Pages of files that nobody has used lately are given up first, and are not what makes memory short.
         let idle = memory.and_then(|_| {
-            self.file(root, dir, "memory.stat", |bytes| files::parse_key(bytes, b"inactive_file"))
+            self.file(root, dir, "memory.stat", |bytes| usage::parse_key(bytes, b"inactive_file"))
         });
-        let (devices_dir, mut layered) = (self.devices_dir, std::mem::take(&mut self.layered));
-        let io = self.file(root, dir, "io.stat", |bytes| {
-            files::parse_io_stat(bytes, |device| {
-                if let Some(known) = layered.get(device) {
-                    return !known;
-                }
-                // A device that is made of others (dm, md, loop) counts the same bytes once more; zram is memory.
-                let link = fs::read_link(devices_dir.join(device)).unwrap_or_default();
-                let is_layered = link.to_string_lossy().contains("/virtual/block/");
-                layered.insert(device.into(), is_layered);
-                !is_layered
-            })
-        });
-        self.layered = layered;
+        set(self.path, format_args!("{dir}/io.stat"));
+        let io = root.read(self.path, self.buffer).ok();
+        let io = io.and_then(|bytes| usage::parse_io_stat(bytes, |device| self.devices.counts(device)));
         Counters { cpu_us, memory_bytes: memory.map(|bytes| bytes.saturating_sub(idle.unwrap_or(0))), io }
     }
 

@@ -3,7 +3,7 @@
 
 use super::contract;
 use super::machine::{self, Machine};
-use crate::linux::{cpu, disk, filesystem, leased, memory, network, pressure, system, text, units};
+use crate::linux::{cpu, disk, filesystem, memory, network, pressure, system, text, units, usage};
 use crate::process;
 use std::fs;
 use std::path::Path;
@@ -30,18 +30,15 @@ fn parsers(path: &Path) -> Vec<Accepts> {
         "vmstat" => vec![|bytes| memory::parse_vmstat(bytes).is_ok()],
         "diskstats" => vec![disk],
         "net/dev" => vec![network],
-        "self/stat" => vec![|bytes| process::parse_stat(bytes).is_ok()],
         "self/limits" => vec![|bytes| process::parse_limits(bytes).is_ok()],
         "self/mountinfo" => vec![|bytes| filesystem::parse(bytes).is_ok()],
         pressure if pressure.starts_with("pressure/") => vec![|bytes| pressure::parse(bytes).is_ok()],
         descriptor if descriptor.starts_with("self/fd/") => vec![],
-        process if process.ends_with("/stat") => {
-            vec![|bytes| units::parse_stat(bytes).is_ok(), |bytes| leased::tree::parse_stat(bytes).is_ok()]
-        }
+        process if process.ends_with("/stat") => vec![|bytes| usage::parse_stat(bytes).is_ok()],
         process if process.ends_with("/cgroup") => vec![|bytes| units::parse_cgroup(bytes).is_ok()],
-        process if process.ends_with("/io") => vec![|bytes| units::parse_io(bytes).is_ok()],
+        process if process.ends_with("/io") => vec![|bytes| usage::parse_io(bytes).is_ok()],
         // Lists of words and numbers, of which every front part is one.
-        "4242/cmdline" | "4242/task/4242/children" | "4243/task/4243/children" | "4243/statm" => vec![],
+        "4242/cmdline" | "4242/task/4242/children" | "4243/task/4243/children" => vec![],
         other => panic!("no parser for {other}"),
     }
 }

@@ -5,6 +5,7 @@ use super::Used;
 use crate::linux::pressure::{self, Totals};
 use crate::linux::procfile::{ProcFile, Records};
 use crate::linux::text::{self, Fields};
+use crate::linux::usage::{self, Bytes, Devices};
 use std::path::{Path, PathBuf};
 
 /// How the group of a lease begins. Who runs work under a lease gives it a group of such a name; another group is not taken for leased.
@@ -65,10 +66,13 @@ impl Group {
     }
 
     /// The same with memory and I/O, where the group has those controllers.
-    pub(super) fn whole(&mut self) -> Option<Used> {
+    pub(super) fn whole(&mut self, devices: &mut Devices) -> Option<Used> {
         let quick = self.quick()?;
-        let memory_bytes = self.memory.parse(parse_number).ok();
-        let io_bytes = self.io.parse(parse_io).ok();
+        let memory = self.memory.parse(|bytes| usage::parse_number(bytes).ok_or("a number"));
+        // What passes through several devices must not be subtracted several times: that would hide load of others.
+        let mut counts = |device: &str| devices.counts(device);
+        let io = self.io.parse(|bytes| usage::parse_io_stat(bytes, &mut counts).ok_or("bytes by device"));
+        let (memory_bytes, io_bytes) = (memory.ok(), io.ok().map(Bytes::total));
         Some(Used { memory_bytes, io_bytes, ..quick })
     }
 }
@@ -89,28 +93,6 @@ fn parse_cpu(bytes: &[u8]) -> Result<(u64, u64), &'static str> {
     }
     let usage = usage.ok_or("usage_usec")?;
     Ok((usage, nice.or(user).unwrap_or(0).min(usage)))
-}
-
-fn parse_number(bytes: &[u8]) -> Result<u64, &'static str> {
-    Fields(text::lines(bytes)?.next().unwrap_or_default()).number().ok_or("a number")
-}
-
-/// Bytes read and written, of all devices: `254:0 rbytes=4096 wbytes=0 rios=1 …`.
-fn parse_io(bytes: &[u8]) -> Result<u64, &'static str> {
-    let mut sum = 0_u64;
-    if bytes.is_empty() {
-        return Ok(0);
-    }
-    for line in text::lines(bytes)? {
-        let mut fields = Fields(line);
-        while let Some(word) = fields.word() {
-            let number = word.strip_prefix(b"rbytes=").or_else(|| word.strip_prefix(b"wbytes="));
-            if let Some(number) = number {
-                sum = sum.saturating_add(Fields(number).number().ok_or("a number of bytes")?);
-            }
-        }
-    }
-    Ok(sum)
 }
 
 #[cfg(test)]
@@ -140,13 +122,5 @@ mod tests {
         let new = b"usage_usec 100\nuser_usec 70\nsystem_usec 30\nnice_usec 5\nnr_periods 0\n";
         assert_eq!(parse_cpu(new), Ok((100, 5)));
         assert_eq!(parse_cpu(b"user_usec 70\n"), Err("usage_usec"));
-    }
-
-    #[test]
-    fn bytes_of_all_devices_are_one_sum() {
-        let text = b"254:0 rbytes=4096 wbytes=10 rios=1 wios=1 dbytes=9 dios=0\n8:0 rbytes=1 wbytes=2\n";
-        assert_eq!(parse_io(text), Ok(4_109));
-        assert_eq!(parse_io(b""), Ok(0));
-        assert_eq!(parse_io(b"8:0 rbytes=x\n"), Err("a number of bytes"));
     }
 }

@@ -1,7 +1,9 @@
 //! What the descendants of one process use, where leased work has no control group of its own (proc_pid_stat(5), proc_pid_io(5)).
 
 use super::Used;
-use crate::linux::text::{self, Fields};
+use crate::linux::text::Fields;
+use crate::linux::usage::{self, Bytes};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -20,15 +22,6 @@ pub(super) struct Tree {
     proc_dir: PathBuf,
     guard: u32,
     micros_per_tick: u64,
-}
-
-/// What is read from /proc/PID/stat.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Stat {
-    /// User, system, and the same of children that were waited for, in clock ticks.
-    ticks: [u64; 4],
-    niced: bool,
-    runs: bool,
 }
 
 impl Tree {
@@ -62,117 +55,103 @@ impl Tree {
         pids
     }
 
-    fn stat(&self, pid: u32) -> Option<Stat> {
-        parse_stat(&fs::read(self.proc_dir.join(format!("{pid}/stat"))).ok()?).ok()
-    }
-
     /// Processor time; `None` when the guard is gone.
     pub(super) fn quick(&self) -> Option<Used> {
-        self.stat(self.guard)?;
-        Some(self.sum(&self.pids()))
+        self.sum(&self.pids())
     }
 
     /// The same with memory and I/O as far as they may be read.
     pub(super) fn whole(&self) -> Option<Used> {
-        self.stat(self.guard)?;
         let pids = self.pids();
         let work = pids.get(1..).unwrap_or_default();
         let (io_bytes, memory_bytes) = (io_of(&self.proc_dir, work), memory_of(&self.proc_dir, work));
-        Some(Used { io_bytes, memory_bytes, ..self.sum(&pids) })
+        Some(Used { io_bytes, memory_bytes, ..self.sum(&pids)? })
     }
 
-    fn sum(&self, pids: &[u32]) -> Used {
+    fn sum(&self, pids: &[u32]) -> Option<Used> {
+        let micros = |ticks: u64| ticks.saturating_mul(self.micros_per_tick);
         let mut used = Used::default();
         for pid in pids {
-            let Some(stat) = self.stat(*pid) else { continue };
-            let [user, system, of_children_user, of_children_system] = stat.ticks;
+            let is_guard = *pid == self.guard;
+            let Some(bytes) = read(&self.proc_dir, *pid, "stat") else {
+                // Work that ended counts with who waited for it. Without the guard nothing is known any more.
+                if is_guard {
+                    return None;
+                }
+                continue;
+            };
+            let Ok(stat) = usage::parse_stat(&bytes) else { continue };
             // The guard's own time is not the work's; that of the children it has waited for is.
-            let (own_user, own_system) = if *pid == self.guard { (0, 0) } else { (user, system) };
-            let all = [own_system, of_children_user, of_children_system]
-                .into_iter()
-                .fold(own_user, u64::saturating_add);
-            used.cpu_micros = used.cpu_micros.saturating_add(all.saturating_mul(self.micros_per_tick));
-            let niced =
-                if stat.niced || *pid == self.guard { own_user.saturating_add(of_children_user) } else { 0 };
-            used.nice_micros = used.nice_micros.saturating_add(niced.saturating_mul(self.micros_per_tick));
-            used.runnable += u64::from(stat.runs && *pid != self.guard);
+            let (user, all) = if is_guard { (0, 0) } else { (stat.user_ticks, stat.cpu_ticks()) };
+            let user = user.saturating_add(stat.children_user_ticks);
+            let all = all.saturating_add(stat.children_user_ticks).saturating_add(stat.children_system_ticks);
+            used.cpu_micros = used.cpu_micros.saturating_add(micros(all));
+            if stat.is_niced || is_guard {
+                used.nice_micros = used.nice_micros.saturating_add(micros(user));
+            }
+            used.runnable += u64::from(stat.runs && !is_guard);
         }
-        used
+        Some(used)
     }
+}
+
+fn read(proc_dir: &Path, pid: u32, name: &str) -> Option<Vec<u8>> {
+    fs::read(proc_dir.join(format!("{pid}/{name}"))).ok()
+}
+
+/// Whether a process descends from one of these.
+pub(super) fn descends(proc_dir: &Path, pid: u32, from: &BTreeSet<u32>) -> bool {
+    let parent = |pid: u32| {
+        let bytes = read(proc_dir, pid, "stat")?;
+        u32::try_from(usage::parse_stat(&bytes).ok()?.parent).ok().filter(|parent| *parent != 0)
+    };
+    let mut ancestors = std::iter::successors(parent(pid), |pid| parent(*pid));
+    // A circle cannot be, but a number may pass to another process while we look.
+    ancestors.by_ref().take(PROCESSES_MAX).any(|ancestor| from.contains(&ancestor))
 }
 
 /// Bytes that these processes read and wrote on disks; `None` when that may not be read of any.
 pub(super) fn io_of(proc_dir: &Path, pids: &[u32]) -> Option<u64> {
     let one = |pid: &u32| {
-        let bytes = fs::read(proc_dir.join(format!("{pid}/io"))).ok()?;
-        let number = |line: &[u8]| {
-            let number = line.strip_prefix(b"read_bytes: ").or_else(|| line.strip_prefix(b"write_bytes: "));
-            number.and_then(|number| Fields(number).number())
-        };
-        Some(bytes.split(|byte| *byte == b'\n').filter_map(number).fold(0, u64::saturating_add))
+        let bytes = read(proc_dir, *pid, "io")?;
+        usage::parse_io(&bytes).ok().map(Bytes::total)
     };
-    let known: Vec<u64> = pids.iter().filter_map(one).collect();
-    (!known.is_empty() || pids.is_empty()).then(|| known.into_iter().fold(0, u64::saturating_add))
+    sum_of(pids.iter().map(one))
 }
 
 /// Memory of these processes that is in RAM, in bytes.
 pub(super) fn memory_of(proc_dir: &Path, pids: &[u32]) -> Option<u64> {
     let page = rustix::param::page_size() as u64;
+    // What they share with each other counts once for each: an upper bound.
     let one = |pid: &u32| {
-        let bytes = fs::read(proc_dir.join(format!("{pid}/statm"))).ok()?;
-        let mut fields = Fields(&bytes);
-        fields.number()?;
-        // What they share with each other counts once for each: an upper bound.
-        fields.number().map(|pages| pages.saturating_mul(page))
+        let bytes = read(proc_dir, *pid, "stat")?;
+        usage::parse_stat(&bytes).ok().map(|stat| stat.resident_pages.saturating_mul(page))
     };
-    let known: Vec<u64> = pids.iter().filter_map(one).collect();
-    (!known.is_empty() || pids.is_empty()).then(|| known.into_iter().fold(0, u64::saturating_add))
+    sum_of(pids.iter().map(one))
 }
 
-/// Parses /proc/PID/stat. The name in parentheses may hold anything: the last one counts.
-pub(crate) fn parse_stat(bytes: &[u8]) -> Result<Stat, &'static str> {
-    let line = text::lines(bytes)?.next().unwrap_or_default();
-    let name_end = line.iter().rposition(|byte| *byte == b')').ok_or("a name in parentheses")?;
-    let mut fields = Fields(line.get(name_end + 1..).unwrap_or_default());
-    let runs = matches!(fields.word(), Some(b"R" | b"D"));
-    // Fields 4 to 13 of proc_pid_stat(5).
-    if !(0..10).all(|_| fields.word().is_some()) {
-        return Err("fields before utime");
-    }
-    let mut ticks = [0; 4];
-    for ticks in &mut ticks {
-        // The times of children are signed in the kernel's format, and never negative.
-        *ticks = fields.number().ok_or("processor times")?;
-    }
-    fields.word().ok_or("priority")?;
-    let nice = fields.word().ok_or("nice")?;
-    Ok(Stat { ticks, niced: !nice.starts_with(b"-") && nice != b"0", runs })
+/// The sum of what is known; `None` when there are some and nothing is known of any.
+fn sum_of(mut all: impl Iterator<Item = Option<u64>>) -> Option<u64> {
+    let Some(first) = all.next() else { return Some(0) };
+    all.fold(first, |sum, one| match (sum, one) {
+        (Some(sum), Some(one)) => Some(sum.saturating_add(one)),
+        (sum, one) => sum.or(one),
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_name_may_hold_anything() {
-        let text = b"7 (a ) R (b) D 1 7 7 0 -1 4194304 9 0 0 0 11 22 33 44 39 19 3 0 100 0 0\n";
-        assert_eq!(parse_stat(text), Ok(Stat { ticks: [11, 22, 33, 44], niced: true, runs: true }));
-        let text = b"7 (a) S 1 7 7 0 -1 4194304 9 0 0 0 11 22 33 44 20 -5 3 0 100 0 0\n";
-        assert_eq!(parse_stat(text), Ok(Stat { ticks: [11, 22, 33, 44], niced: false, runs: false }));
-        assert!(parse_stat(b"7 (a) S 1 7\n").is_err());
-        assert!(parse_stat(b"").is_err());
-    }
-
     /// A made-up process: its state, times, and children.
     fn process(proc_dir: &Path, pid: u32, ticks: [u64; 4], children: &str) {
         let folder = proc_dir.join(pid.to_string());
         fs::create_dir_all(folder.join(format!("task/{pid}"))).unwrap();
         let [a, b, c, d] = ticks;
-        let stat = format!("{pid} (work) R 1 {pid} 1 0 -1 0 0 0 0 0 {a} {b} {c} {d} 39 19 1 0 5 0 0\n");
+        let stat = format!("{pid} (work) R 1 {pid} 1 0 -1 0 0 0 0 0 {a} {b} {c} {d} 39 19 1 0 5 0 2\n");
         fs::write(folder.join("stat"), stat).unwrap();
         fs::write(folder.join(format!("task/{pid}/children")), children).unwrap();
         fs::write(folder.join("io"), "rchar: 9\nread_bytes: 100\nwrite_bytes: 11\n").unwrap();
-        fs::write(folder.join("statm"), "900 2 1 1 0 1 0\n").unwrap();
         fs::write(folder.join("cmdline"), b"lowtide\0run-guard\0").unwrap();
     }
 
@@ -194,6 +173,19 @@ mod tests {
         assert_eq!(tree.quick().unwrap().cpu_micros, 180 * tick);
         fs::remove_dir_all(dir.path().join("10")).unwrap();
         assert_eq!(tree.quick(), None);
+    }
+
+    #[test]
+    fn descendants_are_known_by_their_parents() {
+        let dir = tempfile::tempdir().unwrap();
+        for (pid, parent) in [(10, 1), (11, 10), (12, 11), (20, 1)] {
+            fs::create_dir_all(dir.path().join(pid.to_string())).unwrap();
+            let stat = format!("{pid} (x) S {parent} 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 5 0 2\n");
+            fs::write(dir.path().join(format!("{pid}/stat")), stat).unwrap();
+        }
+        let descends = |pid, from: &[u32]| descends(dir.path(), pid, &from.iter().copied().collect());
+        assert!(descends(12, &[10]) && descends(12, &[11, 20]) && descends(11, &[10]));
+        assert!(!descends(10, &[10]) && !descends(20, &[10]) && !descends(99, &[10]));
     }
 
     #[test]

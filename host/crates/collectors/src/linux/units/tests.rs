@@ -1,6 +1,7 @@
 //! The collector over made-up trees of /proc and cgroups, and on the machine that runs the tests.
 
 use super::*;
+use std::fs;
 
 /// A made-up machine with four processors.
 struct Tree {
@@ -39,7 +40,7 @@ impl Tree {
     }
 
     fn process_since(&self, pid: u32, comm: &str, group: u32, ticks: u64, cgroup: &str, started: u64) {
-        let flags = if group == 0 { files::KERNEL_THREAD } else { 0 };
+        let flags = if group == 0 { usage::KERNEL_THREAD } else { 0 };
         let stat = format!(
             "{pid} ({comm}) S 1 {group} 1 0 -1 {flags} 0 0 0 0 {ticks} 0 0 0 20 0 1 0 {started} 0 256\n"
         );
@@ -308,7 +309,7 @@ fn a_process_that_spins_on_this_machine_is_named() {
     BufReader::new(spinner.stdout.take().unwrap()).read_line(&mut String::new()).unwrap();
     let read = |name: &str| fs::read(format!("/proc/{id}/{name}")).unwrap();
     let stat = read("stat");
-    let used = parse_stat(&stat).unwrap().cpu_ticks as f64 / units.ticks_per_second;
+    let used = parse_stat(&stat).unwrap().cpu_ticks() as f64 / units.ticks_per_second;
     let unit = match name::parse(&read("cgroup")).unwrap() {
         Some(home) => home.unit,
         None => Unit::new(Kind::Group, "lowtide-spin"),

@@ -1,8 +1,8 @@
 //! Which units are worth a line: the largest by each resource, and no more names in an hour than history has room for. Pure; it
 //! reads nothing. `units.rs` calls it once a run.
 
-use super::files::Bytes;
 use super::name::Unit;
+use crate::linux::usage::Bytes;
 use lowtide_core::limits;
 use lowtide_core::units::MonoTime;
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,12 +1,14 @@
 //! The files that tell what a process and a cgroup use: /proc/PID/stat and io (proc_pid_stat(5), proc_pid_io(5)), and cpu.stat,
 //! memory.current, memory.stat and io.stat of a version 2 cgroup (kernel Documentation/admin-guide/cgroup-v2.rst). Parsers are
-//! pure; [`Folder`] reads. `units.rs` decides what the numbers mean.
+//! pure; [`Folder`] reads. What the numbers mean is decided by who asks: `units`, `leased` and `process`.
 
 use crate::linux::text::{self, Fields};
 use rustix::fs::{Dir, Mode, OFlags};
 use rustix::io::Errno;
+use std::collections::HashMap;
+use std::fs;
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Bytes of one file: the largest, /proc/PID/cgroup in version 1, has a dozen paths of at most a few hundred bytes. What is
 /// larger is not taken.
@@ -31,6 +33,11 @@ impl Bytes {
         let read = self.read.saturating_add(other.read);
         Self { read, written: self.written.saturating_add(other.written) }
     }
+
+    /// Read or written.
+    pub(crate) fn total(self) -> u64 {
+        self.read.saturating_add(self.written)
+    }
 }
 
 /// What is read from /proc/PID/stat.
@@ -38,20 +45,43 @@ impl Bytes {
 pub(crate) struct Stat<'a> {
     /// The name of the program, which the process may choose: any bytes.
     pub(crate) comm: &'a [u8],
-    /// Whether it is a thread of the kernel.
-    pub(crate) is_kernel: bool,
+    /// Whether it runs, or waits for a processor or a disk.
+    pub(crate) runs: bool,
+    /// The process that started it, or took it over; 0 for one from outside this pid namespace.
+    pub(crate) parent: u64,
     /// The process group; 0 for threads of the kernel, and for a group led from outside this pid namespace.
     pub(crate) group: u64,
-    /// User and system time in clock ticks, without that of children.
-    pub(crate) cpu_ticks: u64,
+    /// Whether it is a thread of the kernel.
+    pub(crate) is_kernel: bool,
+    /// User time in clock ticks, without that of children.
+    pub(crate) user_ticks: u64,
+    /// System time in clock ticks, without that of children.
+    pub(crate) system_ticks: u64,
+    /// User time in clock ticks of the children that were waited for, and of theirs.
+    pub(crate) children_user_ticks: u64,
+    /// System time in clock ticks of the children that were waited for, and of theirs.
+    pub(crate) children_system_ticks: u64,
+    /// Whether it is nicer than others (nice above 0).
+    pub(crate) is_niced: bool,
+    /// Threads.
+    pub(crate) threads: u64,
     /// Clock ticks from boot to the start of the process.
     pub(crate) started_ticks: u64,
+    /// Address space.
+    pub(crate) virtual_bytes: u64,
     /// Pages in RAM.
     pub(crate) resident_pages: u64,
 }
 
+impl Stat<'_> {
+    /// User and system time in clock ticks, without that of children.
+    pub(crate) fn cpu_ticks(&self) -> u64 {
+        self.user_ticks.saturating_add(self.system_ticks)
+    }
+}
+
 /// The bit of the flags in /proc/PID/stat that threads of the kernel have (PF_KTHREAD, include/linux/sched.h).
-pub(super) const KERNEL_THREAD: u64 = 0x0020_0000;
+pub(crate) const KERNEL_THREAD: u64 = 0x0020_0000;
 
 /// Parses /proc/PID/stat. The name in parentheses may hold anything, also blanks and parentheses: the last one counts.
 ///
@@ -69,21 +99,40 @@ pub(crate) fn parse_stat(bytes: &[u8]) -> Result<Stat<'_>, &'static str> {
     let comm = line.get(from + 1..to).ok_or("a name in parentheses")?;
     let mut fields = Fields(line.get(to + 1..).unwrap_or_default());
     let skip = |fields: &mut Fields<'_>, count: usize| (0..count).all(|_| fields.word().is_some());
-    // State and parent come first. What is passed over in between may be negative.
-    skip(&mut fields, 2);
+    let runs = matches!(fields.word(), Some(b"R" | b"D"));
+    let parent = fields.number().ok_or("ppid")?;
     let group = fields.number().ok_or("pgrp")?;
+    // What is passed over may be negative.
     skip(&mut fields, 3);
     let flags = fields.number().ok_or("flags")?;
     skip(&mut fields, 4);
-    let user = fields.number().ok_or("utime")?;
-    let system = fields.number().ok_or("stime")?;
-    skip(&mut fields, 6);
-    let started_ticks = fields.number().ok_or("starttime")?;
+    let user_ticks = fields.number().ok_or("utime")?;
+    let system_ticks = fields.number().ok_or("stime")?;
+    let children_user_ticks = fields.number().ok_or("cutime")?;
+    let children_system_ticks = fields.number().ok_or("cstime")?;
     skip(&mut fields, 1);
+    let nice = fields.word().ok_or("nice")?;
+    let threads = fields.number().ok_or("num_threads")?;
+    skip(&mut fields, 1);
+    let started_ticks = fields.number().ok_or("starttime")?;
+    let virtual_bytes = fields.number().ok_or("vsize")?;
     let resident_pages = fields.number().ok_or("rss")?;
-    let cpu_ticks = user.checked_add(system).ok_or("plausible times")?;
-    let is_kernel = flags & KERNEL_THREAD != 0;
-    Ok(Stat { comm, is_kernel, group, cpu_ticks, started_ticks, resident_pages })
+    Ok(Stat {
+        comm,
+        runs,
+        parent,
+        group,
+        is_kernel: flags & KERNEL_THREAD != 0,
+        user_ticks,
+        system_ticks,
+        children_user_ticks,
+        children_system_ticks,
+        is_niced: !nice.starts_with(b"-") && nice != b"0",
+        threads,
+        started_ticks,
+        virtual_bytes,
+        resident_pages,
+    })
 }
 
 /// Parses /proc/PID/io: bytes that went to or came from a device, not from the page cache.
@@ -145,6 +194,37 @@ fn device_number(word: &[u8]) -> Option<&str> {
     let (_, rest) = text::leading_number(word)?;
     let (_, rest) = text::leading_number(rest.strip_prefix(b":")?)?;
     std::str::from_utf8(word).ok().filter(|_| rest.is_empty())
+}
+
+/// Which block devices count in io.stat. A device that is made of others (dm, md, loop) counts the same bytes once more, and zram is
+/// memory: the kernel has them all below `virtual/block` (kernel Documentation/ABI/stable/sysfs-block).
+#[derive(Debug)]
+pub(crate) struct Devices {
+    dir: PathBuf,
+    virtual_ones: HashMap<Box<str>, bool>,
+}
+
+impl Devices {
+    /// None is known yet.
+    pub(crate) fn new(sys_dir: &Path) -> Self {
+        Self { dir: sys_dir.join("dev/block"), virtual_ones: HashMap::new() }
+    }
+
+    /// Whether the bytes of the device with this `major:minor` count. Asked of the kernel once.
+    pub(crate) fn counts(&mut self, device: &str) -> bool {
+        if let Some(known) = self.virtual_ones.get(device) {
+            return !known;
+        }
+        let link = fs::read_link(self.dir.join(device)).unwrap_or_default();
+        let is_virtual = link.to_string_lossy().contains("/virtual/block/");
+        self.virtual_ones.insert(device.into(), is_virtual);
+        !is_virtual
+    }
+
+    /// Asks anew: a number may belong to another device later.
+    pub(crate) fn forget(&mut self) {
+        self.virtual_ones.clear();
+    }
 }
 
 /// A folder whose files are read by their path below it, without asking for the folder's own path each time.
@@ -213,22 +293,35 @@ mod tests {
     fn the_fields_of_a_process_are_found_behind_any_name() {
         for name in ["ffmpeg", "(sd-pam)", "a) S 1 (b", "", "tmux: server", "x\ny"] {
             let line = format!(
-                "4711 ({name}) S 1 4700 4711 0 -1 4194560 9 0 0 0 250 50 7 7 20 0 14 0 98765 73400320 2560 18\n"
+                "4711 ({name}) S 1 4700 4711 0 -1 4194560 9 0 0 0 250 50 7 8 20 0 14 0 98765 73400320 2560 18\n"
             );
             let expected = Stat {
                 comm: name.as_bytes(),
-                is_kernel: false,
+                runs: false,
+                parent: 1,
                 group: 4_700,
-                cpu_ticks: 300,
+                is_kernel: false,
+                user_ticks: 250,
+                system_ticks: 50,
+                children_user_ticks: 7,
+                children_system_ticks: 8,
+                is_niced: false,
+                threads: 14,
                 started_ticks: 98_765,
+                virtual_bytes: 73_400_320,
                 resident_pages: 2_560,
             };
             assert_eq!(parse_stat(line.as_bytes()), Ok(expected), "{name:?}");
         }
+        let niced = b"7 (b) D 1 7 7 0 -1 4194304 9 0 0 0 11 22 33 44 39 19 3 0 100 0 0\n";
+        assert!(parse_stat(niced).is_ok_and(|stat| stat.is_niced && stat.runs && stat.cpu_ticks() == 33));
+        let favoured = b"7 (b) S 1 7 7 0 -1 4194304 9 0 0 0 11 22 33 44 15 -5 3 0 100 0 0\n";
+        assert!(parse_stat(favoured).is_ok_and(|stat| !stat.is_niced && !stat.runs));
         let thread = b"83 (kworker/3:1) I 2 0 0 0 -1 69238880 0 0 0 0 0 12 0 0 20 0 1 0 5 0 0 18\n";
         assert!(parse_stat(thread).is_ok_and(|stat| stat.is_kernel && stat.group == 0));
         assert_eq!(parse_stat(b"1 (x) S 0 1"), Err(text::CUT_SHORT));
         assert_eq!(parse_stat(b"1 (x) S 0 1\n"), Err("flags"));
+        assert_eq!(parse_stat(b"1 (x) S 1 2 3\n"), Err("flags"));
         assert_eq!(parse_stat(b"1 )x( S 0 1\n"), Err("a name in parentheses"));
         assert!(parse_stat(b"\n").is_err());
     }
@@ -249,6 +342,22 @@ mod tests {
         for wrong in [&b"8:0 rbytes=x\n"[..], b"8:0/.. rbytes=1\n", b"../x rbytes=1\n", b"8:0 rbytes=1"] {
             assert_eq!(parse_io_stat(wrong, |_| true), None);
         }
+    }
+
+    #[test]
+    fn devices_made_of_others_do_not_count() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("dev/block");
+        fs::create_dir_all(&folder).unwrap();
+        let link = |to: &str, name: &str| std::os::unix::fs::symlink(to, folder.join(name)).unwrap();
+        link("../../devices/pci0000:00/0000:00:04.0/virtio1/block/vda", "254:0");
+        link("../../devices/virtual/block/dm-0", "253:0");
+        let mut devices = Devices::new(dir.path());
+        assert!(devices.counts("254:0") && !devices.counts("253:0") && devices.counts("8:0"));
+        fs::remove_file(folder.join("253:0")).unwrap();
+        assert!(!devices.counts("253:0"));
+        devices.forget();
+        assert!(devices.counts("253:0"));
     }
 
     #[test]
