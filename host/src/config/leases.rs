@@ -45,7 +45,8 @@ pub struct Leases {
     /// By when a request that waits without a deadline of its own has ended, quiet or not.
     #[schemars(range(min = 1, max = 720))]
     pub deadline_default_hours: u32,
-    /// How long the host must be BUSY before work that runs is asked to stand still or to shrink. PANIC acts at once.
+    /// How long the host must be BUSY before work that runs is asked to stand still or to shrink. PANIC acts at once, and work that can be
+    /// reached at once and may stand still (`lowtide run`, jobs of addons) gives way at once.
     #[schemars(range(min = 0, max = 86400))]
     pub busy_after_seconds: u32,
     /// How long a lease is left alone after it was granted, PANIC excepted.

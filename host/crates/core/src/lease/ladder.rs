@@ -1,7 +1,8 @@
 //! What becomes of work that already runs when the host is needed: it shrinks, stands still, or is revoked; and goes on afterwards.
 //!
-//! PANIC acts at once on all; BUSY only when it lasts, on work that has had the time to settle and minds what disturbs the host, and never
-//! on work that was granted in spite of a busy host.
+//! PANIC acts at once on all. BUSY acts on work that minds what disturbs the host and was not granted in spite of a busy host: at once on
+//! what can be reached within a fraction of a second, because to stand still costs it little; on the rest only when it lasts and the work
+//! has had the time to settle.
 
 use super::Scheduler;
 use super::conditions::Conditions;
@@ -20,10 +21,10 @@ impl Scheduler {
         let busy_for = self.outlook.busy_for(mono).unwrap_or_default();
         let events = match conditions.level {
             Level::Panic => self.ease(conditions, |entry| self.stop(entry)),
-            Level::Busy if busy_for >= self.policy.busy_after => {
-                self.ease(conditions, |entry| self.yield_to(conditions, mono, entry))
+            Level::Busy => {
+                let lasts = busy_for >= self.policy.busy_after;
+                self.ease(conditions, |entry| self.yield_to(conditions, mono, lasts, entry))
             }
-            Level::Busy => return,
             Level::Normal | Level::Quiet if self.outlook.cooling(mono, self.policy.cool_down).is_some() => {
                 return;
             }
@@ -62,14 +63,13 @@ impl Scheduler {
         }
     }
 
-    /// A host that stays busy is given room.
-    fn yield_to(&self, conditions: &Conditions, now: Moment, entry: &Entry) -> Option<Step> {
+    /// A busy host is given room; `lasts` when it has been busy for long.
+    fn yield_to(&self, conditions: &Conditions, now: Moment, lasts: bool, entry: &Entry) -> Option<Step> {
         let Phase::Active { by, units, paused: None, .. } = &entry.lease.phase else { return None };
         let request = &entry.lease.request;
-        let left_alone = exempt(*by)
-            || now.since(entry.granted) < self.policy.settle
-            || !self.outlook.affects(conditions, request.constraints);
-        if left_alone {
+        let at_once = entry.reached && request.pausable;
+        let due = at_once || lasts && now.since(entry.granted) >= self.policy.settle;
+        if !due || exempt(*by) || !self.outlook.affects(conditions, request.constraints) {
             None
         } else if request.pausable {
             Some(Step::Pause)

@@ -204,9 +204,9 @@ impl Naive {
         let calm = may && known.is_some_and(|known| known.level < Level::Busy) && !self.cooling(mono);
         let edge = self.gives_way(input, mine);
         let busy_for = self.busy_since.map_or(Duration::ZERO, |since| mono.since(since));
+        let lasts = busy_for >= self.policy.busy_after && mono.since(mine.granted) >= self.policy.settle;
         let pressed = level == Some(Level::Busy)
-            && busy_for >= self.policy.busy_after
-            && mono.since(mine.granted) >= self.policy.settle
+            && (lasts || mine.reached && request.pausable)
             && !matches!(mine.by, Rule::HighPriority | Rule::Deadline | Rule::Allowed)
             && fresh.is_some_and(|conditions| self.affects(conditions, request.constraints));
         let over = |until: Moment| until < mono && !self.is_spared();

@@ -127,6 +127,30 @@ fn a_host_that_is_busy_or_unknown_lets_nothing_go_on_however_calm_the_looks_are(
     assert_eq!(host.reached(&lease).directive, Directive::Continue);
 }
 
+/// Someone at the keyboard is no load, so that no fast look sees them: the verdict does.
+#[test]
+fn a_verdict_of_busy_stops_at_once_what_can_be_reached() {
+    let mut host = Host::with(Policy { leases_max: 10, ..Policy::default() });
+    let gives_way = host.hold(pausable(asks("a", 10)));
+    let far_away = host.hold(pausable(asks("b", 10)));
+    let cannot = host.hold(asks("c", 10));
+    let writes = Constraints { disk_write_heavy: true, ..Constraints::default() };
+    let other = host.hold(pausable(Request { constraints: writes, ..asks("d", 10) }));
+    for lease in [&gives_way, &cannot, &other] {
+        host.reached(lease);
+    }
+    host.is(Level::Busy);
+    let told = host.reached(&gives_way);
+    assert_eq!(told.directive, Directive::Pause);
+    assert_eq!(told.why.as_deref(), Some("the host is BUSY: cpu is 0.9, above 0.5"));
+    for lease in [&far_away, &cannot, &other] {
+        assert_eq!(host.told(lease), Directive::Continue, "{:?}", lease.request.holder);
+    }
+    host.later(secs(2));
+    host.is(Level::Normal);
+    assert_eq!(host.reached(&gives_way).directive, Directive::Continue);
+}
+
 #[test]
 fn a_restart_forgets_who_was_reached_until_they_are_heard() {
     let mut host = Host::quiet();
