@@ -23,19 +23,8 @@ cool_down_seconds = 2
 settle_seconds = 0
 ";
 
-/// The same for the steps of load: work goes on soon after a step.
-pub(crate) const CONFIG_OF_STEPS: &str = "\
-[quiet]
-dwell_seconds = 2
-mean_window_seconds = 2
-busy_hold_seconds = 2
-panic_hold_seconds = 2
-
-[leases]
-cool_down_seconds = 2
-settle_seconds = 0
-resume_after_seconds = 1
-";
+/// What comes behind it for the steps of load: work goes on soon after a step.
+pub(crate) const MORE_FOR_STEPS: &str = "resume_after_seconds = 1\n";
 
 /// The running daemon.
 #[derive(Debug)]

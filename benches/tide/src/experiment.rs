@@ -110,7 +110,7 @@ pub(crate) fn main(arguments: &[String]) -> Result<()> {
     let to_yield = options.switch("yield");
     let config = match options.value::<PathBuf>("daemon-config")? {
         Some(file) => fs::read_to_string(&file).with_context(|| format!("read {}", file.display()))?,
-        None if to_yield => daemon::CONFIG_OF_STEPS.to_owned(),
+        None if to_yield => [daemon::CONFIG, daemon::MORE_FOR_STEPS].concat(),
         None => daemon::CONFIG.to_owned(),
     };
     let lowtide: Option<PathBuf> = options.value("lowtide")?;

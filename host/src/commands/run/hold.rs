@@ -76,7 +76,8 @@ pub(super) async fn hold(
         }
     };
     speaker.detail(&format!("runs in {}", work.place()));
-    let shared = Shared { lease: granted.as_ref().map(|granted| granted.id.clone()), work: Value::Null };
+    let lease = granted.as_ref().map(|granted| granted.id.clone());
+    let shared = Shared { lease, work: Value::Null, cannot_pause: false };
     let shared = Arc::new(Mutex::new(shared));
     let mut holder = Holder {
         args,
@@ -108,6 +109,7 @@ impl Holder<'_> {
                     Happening::Ended(ended) => break ended,
                     Happening::GuardLost => {
                         self.speaker.note("a guard was killed: the command is not paused any more");
+                        self.shared.lock().unwrap_or_else(PoisonError::into_inner).cannot_pause = true;
                         self.name_work();
                     }
                     Happening::Ending(_) if self.mode != Mode::Run => {

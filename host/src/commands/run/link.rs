@@ -50,6 +50,8 @@ pub(super) struct Shared {
     pub(super) lease: Option<String>,
     /// How the daemon finds the processes.
     pub(super) work: Value,
+    /// Whether the command cannot be paused any more. The daemon must not count on it then.
+    pub(super) cannot_pause: bool,
 }
 
 /// The task.
@@ -95,8 +97,13 @@ impl Link {
         while !self.orders.is_closed() {
             let wait = if matches!(self.told, Some(Order::Pause(_))) { WAIT_PAUSED } else { WAIT };
             let after_last = after.map(|event| format!("&after={event}")).unwrap_or_default();
-            let path = path_of(id, &format!("/heartbeat?wait={}s{after_last}", wait.as_secs()));
-            let work = self.shared.lock().unwrap_or_else(PoisonError::into_inner).work.clone();
+            let (work, cannot_pause) = {
+                let shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+                (shared.work.clone(), shared.cannot_pause)
+            };
+            // Who waits for orders says that they are obeyed at once.
+            let waits = format!("?wait={}s{after_last}", wait.as_secs());
+            let path = path_of(id, &format!("/heartbeat{}", if cannot_pause { "" } else { &waits }));
             let body = json!({ "addon_id": self.wish.holder, "work": work });
             let asked_at = Instant::now();
             match self.wish.daemon.send(wait + PATIENCE, Method::POST, &path, Some(&body)).await {

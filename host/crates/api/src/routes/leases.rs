@@ -156,12 +156,15 @@ pub(super) async fn post_request(
         Reply::Refused(refusal) => return Err(refused(&refusal)),
         _ => return Err(Problem::new(Code::InternalError, "the scheduler gave no answer to a request")),
     };
-    let begun = clock::mono();
-    let lease = match wait.filter(|_| lease.is_queued()) {
-        Some(wait) => wait_for_change(&shared, leases, &lease, wait).await?,
-        None => lease,
+    let (lease, held) = match wait.filter(|_| lease.is_queued()) {
+        Some(wait) => {
+            let begun = clock::mono();
+            let lease = wait_for_change(&shared, leases, &lease, wait).await?;
+            (lease, clock::mono().since(begun))
+        }
+        None => (lease, Duration::ZERO),
     };
-    Ok(held_back(decided(leases, &lease, repeated)?, clock::mono().since(begun)))
+    Ok(held_back(decided(leases, &lease, repeated)?, held))
 }
 
 /// The answer to a request whose lease is there.
