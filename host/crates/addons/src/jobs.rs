@@ -251,6 +251,7 @@ impl Jobs {
             deadline: None,
             wait: true,
             wait_max: None,
+            owner_units_max: None,
             key: Some(format!("{JOB_KEY}{}:{}", job.name, now.unix_ms()).into()),
         }
     }

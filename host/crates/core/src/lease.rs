@@ -495,8 +495,9 @@ impl Scheduler {
                 Reply::Refused(Refusal::KeyReused(entry.lease.name()))
             };
         }
-        if request.units > self.policy.capacity_units {
-            return Reply::Refused(Refusal::TooLarge { capacity: self.policy.capacity_units });
+        let most = request.owner_units_max.unwrap_or(u32::MAX).min(self.policy.capacity_units);
+        if request.units > most {
+            return Reply::Refused(Refusal::TooLarge { capacity: most });
         }
         let mono: Moment = now.mono.into();
         let answer = match self.holders.may_ask(now, &request.holder, &self.policy) {
@@ -680,5 +681,7 @@ fn is_the_same(now: Now, earlier: &Lease, request: &Request) -> bool {
             again.deadline = Some(first);
         }
     }
+    // What its owner may have is no part of what was asked, and may have changed since.
+    again.owner_units_max = earlier.request.owner_units_max;
     earlier.request == again
 }

@@ -226,6 +226,7 @@ impl LeaseDesk {
             wait: wait_max.is_some(),
             wait_max,
             key: None,
+            owner_units_max: None,
         })
     }
 

@@ -184,6 +184,14 @@ impl Scheduler {
             let most = policy.leases_per_holder_max;
             return Err(No::own(Rule::Concurrency, count(own), count(most), self.next_end(now), text));
         }
+        if let Some((used, most)) = self.over_quota(request) {
+            let text = format!(
+                "{} units are asked for, and {} has {used} of the {most} that it may have",
+                request.units,
+                request.owner()
+            );
+            return Err(No::own(Rule::Capacity, f64::from(used), f64::from(most), self.next_end(now), text));
+        }
         let (used, capacity) = (self.ledger.used(), self.room(now, start_by));
         if used.saturating_add(request.units) > capacity {
             let text = format!("{} units are asked for, and {used} of {capacity} are in use", request.units);
@@ -191,6 +199,19 @@ impl Scheduler {
             return Err(No::own(Rule::Capacity, used, capacity, self.next_end(now), text));
         }
         Ok(by)
+    }
+
+    /// The units that the owner of a request has, and how many it may have, where this one would be too many. Those of a lease that
+    /// shrank are still its own: it grows again.
+    pub(super) fn over_quota(&self, request: &Request) -> Option<(u32, u32)> {
+        let most = request.owner_units_max?;
+        let own = self
+            .ledger
+            .held()
+            .map(|entry| &entry.lease.request)
+            .filter(|held| held.owner() == request.owner());
+        let used = own.map(|held| held.units).fold(0, u32::saturating_add);
+        (used.saturating_add(request.units) > most).then_some((used, most))
     }
 
     /// When the first of the leases that are held is expected to end.

@@ -183,7 +183,10 @@ impl Scheduler {
             }
             Err(no) if no.rule == Rule::Capacity => {
                 let capacity = self.room(mono, start_by);
-                if self.ledger.used() >= capacity {
+                if self.over_quota(&request).is_some() {
+                    // What is free is free for others; and a smaller one of the same owner may fit.
+                    Look::TooLarge
+                } else if self.ledger.used() >= capacity {
                     Look::Full
                 } else if request.units > capacity {
                     Look::TooLarge

@@ -49,6 +49,7 @@ fn asks(holder: &str, units: u32) -> Request {
         wait: false,
         wait_max: None,
         key: None,
+        owner_units_max: None,
     }
 }
 

@@ -121,6 +121,17 @@ pub struct Request {
     /// Names this request among the holder's: the same key with the same request is the same lease.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<Text>,
+    /// The most units that the leases of its owner may take together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner_units_max: Option<u32>,
+}
+
+impl Request {
+    /// Who stands behind the holder: what its name has before the first `/`. The holders of one token begin with its name.
+    #[must_use]
+    pub fn owner(&self) -> &str {
+        self.holder.split('/').next().unwrap_or_default()
+    }
 }
 
 /// Why a request is answered as it is.

@@ -20,6 +20,7 @@ fn request(holder: &str) -> Request {
         deadline: Some(Duration::from_secs(3_600)),
         wait: true,
         wait_max: None,
+        owner_units_max: None,
         key: Some("monday".into()),
     }
 }

@@ -9,6 +9,8 @@ enum Obstacle {
     State(Rule),
     /// Its holder has as many as it may.
     Holder,
+    /// Its owner would have more units than it may.
+    Quota,
     /// Nothing at all is free.
     Full(Rule),
     /// Too little is free.
@@ -22,7 +24,7 @@ impl Obstacle {
         match self {
             Self::State(rule) | Self::Full(rule) => rule,
             Self::Holder => Rule::Concurrency,
-            Self::Room | Self::TooLarge => Rule::Capacity,
+            Self::Quota | Self::Room | Self::TooLarge => Rule::Capacity,
         }
     }
 
@@ -32,7 +34,7 @@ impl Obstacle {
             Self::State(Rule::Unknown) => 17,
             Self::State(Rule::Panic | Rule::CoolDown) => 9,
             Self::State(_) => 8,
-            Self::Holder | Self::Full(Rule::Concurrency) => 18,
+            Self::Holder | Self::Quota | Self::Full(Rule::Concurrency) => 18,
             Self::Full(_) | Self::Room | Self::TooLarge => 1,
         }
     }
@@ -153,17 +155,24 @@ impl Naive {
             Err(rule) => return Err(Obstacle::State(rule)),
             Ok(rule) => rule,
         };
-        let (mut held, mut own, mut used) = (0, 0, 0);
+        let (mut held, mut own, mut used, mut of_owner) = (0, 0, 0, 0);
+        let owner =
+            |holder: &Text| holder.split_once('/').map_or(holder.to_string(), |(owner, _)| owner.to_owned());
         for mine in self.held() {
             held += 1;
             own += usize::from(mine.request.holder == request.holder);
             used += mine.units;
+            if owner(&mine.request.holder) == owner(&request.holder) {
+                of_owner += mine.request.units;
+            }
         }
         let capacity = if due { self.policy.capacity_units } else { self.capacity(mono) };
         if held >= self.policy.leases_max {
             Err(Obstacle::Full(Rule::Concurrency))
         } else if own >= self.policy.leases_per_holder_max {
             Err(Obstacle::Holder)
+        } else if request.owner_units_max.is_some_and(|most| of_owner + request.units > most) {
+            Err(Obstacle::Quota)
         } else if used + request.units <= capacity {
             Ok(rule)
         } else if used >= capacity {
@@ -306,7 +315,8 @@ impl Naive {
         let told = matches!(input, Input::Request { request: asked, .. } if self.kept_as(asked) == *request);
         ensure(told, 11, || "a lease that nobody asked for".to_owned())?;
         ensure(self.keyed(request).is_none(), 11, || "a second lease for one key".to_owned())?;
-        ensure(request.units <= self.policy.capacity_units, 7, || "more than there ever is".to_owned())?;
+        let most = request.owner_units_max.unwrap_or(u32::MAX).min(self.policy.capacity_units);
+        ensure(request.units <= most, 7, || "more than there ever is".to_owned())?;
         let may = self.may_ask(moment(now), &request.holder);
         ensure(may, 18, || "it asks too often".to_owned())
     }
@@ -436,8 +446,9 @@ impl Naive {
             };
             return if right { Ok(()) } else { wrong(11, "a key is not known again") };
         }
-        if request.units > self.policy.capacity_units {
-            let right = Reply::Refused(Refusal::TooLarge { capacity: self.policy.capacity_units });
+        let most = request.owner_units_max.unwrap_or(u32::MAX).min(self.policy.capacity_units);
+        if request.units > most {
+            let right = Reply::Refused(Refusal::TooLarge { capacity: most });
             return if *reply == right { Ok(()) } else { wrong(7, "too much is not refused") };
         }
         let Reply::Denied(decision) = reply else { return wrong(11, "no lease, and no denial") };

@@ -334,3 +334,24 @@ fn a_window_that_forbids_stands_above_one_that_allows_and_the_switch_above_both(
     host.switch(Mode::Allow, None);
     assert_eq!(host.hold(asks("a", 1)).decision.rule, Rule::Allowed);
 }
+
+#[test]
+fn an_owner_has_so_many_units_over_all_its_holders_and_no_more() {
+    let mut host = Host::quiet();
+    let of = |holder: &str, units| Request { owner_units_max: Some(40), ..asks(holder, units) };
+    let first = host.hold(of("nas/backup", 30));
+    let waits = host.wait(of("nas/index", 20));
+    assert_eq!(host.state(&waits), "queued");
+    // A smaller one of the same owner fits behind it, and others are not held up by it.
+    let small = host.hold(of("nas/mirror", 10));
+    let other = host.hold(asks("desktop", 60));
+    assert_eq!(host.used(), 100);
+    host.release(&other);
+    host.release(&small);
+    host.tick();
+    assert_eq!(host.state(&waits), "queued", "there is room, but not for this owner");
+    host.release(&first);
+    host.tick();
+    assert_eq!(host.state(&waits), "active");
+    assert_eq!(host.ask(of("nas/backup", 41)), Reply::Refused(Refusal::TooLarge { capacity: 40 }));
+}

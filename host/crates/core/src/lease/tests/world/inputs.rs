@@ -2,7 +2,7 @@
 
 use super::*;
 
-const HOLDERS: [&str; 4] = ["backup", "index", "mirror", "train"];
+const HOLDERS: [&str; 4] = ["backup", "index", "backup/mirror", "train"];
 
 const SIGNALS: [&str; 8] =
     ["cpu", "cpu_pressure", "disk_busy", "api_rate", "memory_available", "presence", "dwell", "hold"];
@@ -203,6 +203,7 @@ impl World {
             wait: random.percent(60),
             wait_max: random.maybe(40, |random| secs(random.below(90))),
             key: random.maybe(30, |random| text(random.pick(&["mon", "tue", "wed", "thu"]))),
+            owner_units_max: random.maybe(15, |random| 10 + random.below(70) as u32),
             ..asks(holder, units as u32)
         }
     }
