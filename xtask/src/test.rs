@@ -58,7 +58,8 @@ pub(crate) fn fuzz(project: &Project, iterations: Option<u64>) -> Result<()> {
 }
 
 /// Tests that are slow, or strict with times, when they are called from [`soak`].
-const SOAK: [&str; 4] = ["soak::", "addons::folder::", "addons::guests::", "leases::crash::"];
+const SOAK: [&str; 6] =
+    ["soak::", "addons::folder::", "addons::guests::", "leases::crash::", "run::", "access::"];
 
 /// Random steps of the scheduler in the slow suite; a plain test run makes a million.
 const SOAK_LEASE_STEPS: u64 = 10_000_000;
@@ -74,6 +75,7 @@ pub(crate) fn soak(project: &Project, arguments: &[String]) -> Result<()> {
     let mut peers = Peers::get(project)?;
     build(project)?;
     peers.add_addons(project)?;
+    peers.found.push(("restic", tools::restic(project)?));
     // A part of it can be named.
     let modules = if arguments.is_empty() { &SOAK[..] } else { &[] };
     let mut runner = Runner::integration(project, modules);

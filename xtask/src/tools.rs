@@ -54,6 +54,14 @@ pub(crate) fn history_peers(project: &Project) -> Result<PathBuf> {
     unpacked(project, "history-peers", "victoria-metrics", &["victoria-metrics"])
 }
 
+/// Debian's restic: a backup that is frozen again and again.
+pub(crate) fn restic(project: &Project) -> Result<PathBuf> {
+    match project::on_path("restic") {
+        Some(found) => Ok(found),
+        None => Ok(unpacked(project, "restic", "restic", &["restic"])?.join("usr/bin/restic")),
+    }
+}
+
 /// A folder of packages, unpacked once, with the libraries that they need: it holds `usr`, with this program among others.
 fn unpacked(project: &Project, name: &str, program: &str, packages: &[&str]) -> Result<PathBuf> {
     let place = folder(project)?.join(name);
