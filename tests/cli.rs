@@ -95,7 +95,7 @@ fn what_cannot_be_understood_is_a_usage_error() {
         &["status", "--url"],
         &["status", "--url", "ftp://x"],
         &["status", "--url", "127.0.0.1:4270"],
-        &["status", "--url", "https://127.0.0.1:1"],
+        &["status", "--url", "unix:relative.sock"],
         &["check", "--url", "not a url", "--on-unreachable", "pass"],
     ] {
         let ended = run(arguments);
@@ -270,7 +270,7 @@ fn the_default_configuration_is_valid_and_changes_nothing() {
 #[test]
 fn every_mistake_of_every_source_is_told_with_its_place() {
     let text = "[collectors]\ntick_seconds = 0\nproc_dir = \"relative\"\n\n[quiet]\ndwel_seconds = 5\nbusy_hold_seconds = \"long\"\n\n\
-                [quiet.signals.cpu]\nleave = 0.9\nbusy = 0.5\n\n[server]\nlisten = [\"127.0.0.1:4270\", \"0.0.0.0:80\"]\n";
+                [quiet.signals.cpu]\nleave = 0.9\nbusy = 0.5\n\n[server]\nlisten = [\"127.0.0.1:4270\", \"somewhere:80\"]\n";
     let (folder, file) = configured(text);
     fs::create_dir(folder.path().join("conf.d")).unwrap();
     let drop_in = folder.path().join("conf.d/20-more.toml");
@@ -283,7 +283,7 @@ fn every_mistake_of_every_source_is_told_with_its_place() {
         format!("{file}:6:1: quiet.dwel_seconds: unknown key (did you mean dwell_seconds), allowed in [quiet]:"),
         format!("{file}:7:21: quiet.busy_hold_seconds: expected a whole number, found a text"),
         format!("{file}:11:8: quiet.signals.cpu.busy: leave 0.9 and busy 0.5 are in the wrong order"),
-        format!("{file}:14:29: server.listen[1]: 0.0.0.0:80 can be reached from other machines"),
+        format!("{file}:14:29: server.listen[1]: \"somewhere:80\" is not an address with a port"),
         format!("{}:1:", folder.path().join("conf.d/10-broken.toml").display()),
         format!("{}:2:9: log.level: there is no \"loud\", allowed error, warn, info, debug, trace", drop_in.display()),
         "LOWTIDE_COLLECTORS__API_SECONDS: collectors.api_seconds: 0 is out of range, allowed 1 to 3600".to_owned(),
@@ -318,7 +318,7 @@ fn wrong_flags_and_missing_files_are_configuration_errors() {
     rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
     let fifo = fifo.to_str().unwrap();
     for (arguments, words) in [
-        (&["serve", "--listen", "0.0.0.0:0"][..], "--listen: server.listen[0]: 0.0.0.0:0 can be reached"),
+        (&["serve", "--listen", "0.0.0.0:0"][..], "--listen: server.listen: 0.0.0.0:0 can be reached"),
         (&["serve", "--listen", "localhost"], "--listen: server.listen[0]: \"localhost\" is not an address"),
         (&["serve", "--listen", ""], "--listen: server.listen"),
         (&["serve", "--config", "/nonexistent/x.toml"], "/nonexistent/x.toml: does not exist"),

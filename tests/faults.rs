@@ -278,7 +278,7 @@ fn a_daemon_that_stood_still_never_answers_with_what_it_knew_before() {
         daemon.signal(Signal::STOP);
         let end = clock::mono().plus(Duration::from_millis(3_500));
         eventually("more than three ticks have passed", || (clock::mono() > end).then_some(()));
-        connection.send(b"GET /api/system-stats/quiet HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+        connection.send(b"GET /api/system-stats/quiet HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
         daemon.signal(Signal::CONT);
         let answer = connection.answer(false).unwrap();
         if answer.status == 200 {

@@ -4,6 +4,8 @@
 //! `cargo xtask test` builds the program and names it in `LOWTIDE_TEST_BIN`, with the peers that some tests compare with.
 
 #[cfg(test)]
+mod access;
+#[cfg(test)]
 mod addons;
 #[cfg(test)]
 mod api;

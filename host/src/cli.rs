@@ -1,16 +1,15 @@
 //! The command line: what can be typed, and which command it starts.
 
+use crate::client::Daemon;
 use crate::commands::{
     self, addon::AddonCommand, history::HistoryCommand, lease::LeaseCommand, run::RunArgs,
+    token::TokenCommand,
 };
 use crate::exit::Exit;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use lowtide_addons::compile;
 use std::path::PathBuf;
 use std::process::ExitCode;
-
-/// Where clients look for the daemon unless told otherwise.
-const DEFAULT_URL: &str = "http://127.0.0.1:4270";
 
 #[derive(Debug, Parser)]
 #[command(
@@ -19,7 +18,7 @@ const DEFAULT_URL: &str = "http://127.0.0.1:4270";
     about = "Measures this machine and says whether now is a quiet time",
     after_help = "Exit codes: 0 ok, 1 doctor found an error, an addon does not run, a lease is over or history has damaged rows, \
                   64 usage or no such addon or lease, 69 daemon unreachable, address taken or no history, 70 failed, \
-                  73 a folder or file cannot be made, 75 not quiet or not granted now, 76 not a lowtide daemon, 78 configuration wrong. \
+                  73 a folder or file cannot be made, 75 not quiet or not granted now, 76 not a lowtide daemon, 77 a token is needed, 78 configuration wrong. \
                   `run` exits with the code of its command."
 )]
 struct Cli {
@@ -53,6 +52,11 @@ enum Command {
     History {
         #[command(subcommand)]
         command: HistoryCommand,
+    },
+    /// Say who may ask the daemon: make tokens, list, rotate and revoke them
+    Token {
+        #[command(subcommand)]
+        command: TokenCommand,
     },
     /// Check the configuration, or print one with all defaults
     Config {
@@ -94,31 +98,16 @@ pub(crate) struct ConfigArgs {
 #[derive(Debug, Args)]
 pub(crate) struct ClientArgs {
     #[command(flatten)]
-    address: UrlArgs,
+    daemon: Daemon,
     /// Answer in JSON
     #[arg(long)]
     pub(crate) json: bool,
 }
 
 impl ClientArgs {
-    /// The address of the daemon.
-    pub(crate) fn url(&self) -> &str {
-        self.address.url()
-    }
-}
-
-/// Which daemon.
-#[derive(Debug, Args)]
-pub(crate) struct UrlArgs {
-    /// Address of the daemon
-    #[arg(long, env = "LOWTIDE_URL", default_value = DEFAULT_URL)]
-    url: String,
-}
-
-impl UrlArgs {
-    /// The address of the daemon; an empty `LOWTIDE_URL` is as good as none.
-    pub(crate) fn url(&self) -> &str {
-        if self.url.is_empty() { DEFAULT_URL } else { &self.url }
+    /// The daemon.
+    pub(crate) fn daemon(&self) -> &Daemon {
+        &self.daemon
     }
 }
 
@@ -215,6 +204,7 @@ pub fn main() -> ExitCode {
         // Its codes are those of the command.
         Command::Run(args) => return commands::run::run(&args),
         Command::History { command } => commands::history::run(&command),
+        Command::Token { command } => commands::token::run(&command),
         Command::Config { command: ConfigCommand::Check { config, json } } => {
             commands::config::check(&config, json)
         }

@@ -1,15 +1,27 @@
 //! The client side of the command line: one request, a deadline, and an answer that says what went wrong.
 
+mod connector;
+
+use clap::Args;
+use connector::Connector;
 use http_body_util::{BodyExt as _, Full, Limited};
 pub(crate) use hyper::Method;
 use hyper::body::Bytes;
-use hyper::header::{CONTENT_TYPE, HeaderValue};
-use hyper_util::client::legacy::{Client, connect::HttpConnector};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
+use lowtide_access::Secret;
 use lowtide_addons::caps::log::clean;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::error::Error as _;
+use std::path::PathBuf;
 use std::time::Duration;
+
+/// Where clients look for the daemon unless told otherwise.
+const DEFAULT_URL: &str = "http://127.0.0.1:4270";
+
+/// The name of a token among systemd's credentials.
+const CREDENTIAL: &str = "lowtide-token";
 
 /// Whole request. The daemon answers within milliseconds; a machine in trouble may need seconds.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -20,12 +32,85 @@ const ANSWER_BYTES_MAX: usize = 16 << 20;
 /// Bytes of a refusal's reason that are repeated.
 const DETAIL_BYTES_MAX: usize = 2 << 10;
 
+/// Which daemon, and by what right.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct Daemon {
+    /// Address of the daemon: http://, https:// or unix:/path/of/its.sock
+    #[arg(long, env = "LOWTIDE_URL", default_value = DEFAULT_URL)]
+    url: String,
+    /// File with the token to show, for a daemon that has tokens. Without it LOWTIDE_TOKEN, or the systemd credential lowtide-token
+    #[arg(long, env = "LOWTIDE_TOKEN_FILE", value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// Certificates to trust with https://, PEM, in place of the machine's own
+    #[arg(long, env = "LOWTIDE_CA_FILE", value_name = "FILE")]
+    ca_file: Option<PathBuf>,
+}
+
+impl Daemon {
+    /// The address of the daemon; an empty `LOWTIDE_URL` is as good as none.
+    pub(crate) fn url(&self) -> &str {
+        if self.url.is_empty() { DEFAULT_URL } else { &self.url }
+    }
+
+    /// What another process needs to ask the same daemon by the same right; no secret.
+    pub(crate) fn to_json(&self) -> Value {
+        let absolute = |path: &Option<PathBuf>| {
+            path.as_ref().map(|path| std::path::absolute(path).unwrap_or_else(|_| path.clone()))
+        };
+        json!({ "url": self.url(), "token_file": absolute(&self.token_file), "ca_file": absolute(&self.ca_file) })
+    }
+
+    /// What [`to_json`](Self::to_json) wrote.
+    pub(crate) fn from_json(value: &Value) -> Self {
+        let text = |name: &str| value.get(name).and_then(Value::as_str);
+        Self {
+            url: text("url").unwrap_or_default().to_owned(),
+            token_file: text("token_file").map(PathBuf::from),
+            ca_file: text("ca_file").map(PathBuf::from),
+        }
+    }
+
+    /// The header that shows the token, where there is one.
+    fn authorization(&self) -> Result<Option<HeaderValue>, ClientError> {
+        let credential = || Some(PathBuf::from(std::env::var_os("CREDENTIALS_DIRECTORY")?).join(CREDENTIAL));
+        let variable = || std::env::var("LOWTIDE_TOKEN").ok().filter(|text| !text.is_empty());
+        let (text, from) = match (&self.token_file, variable()) {
+            (Some(path), _) => (read_token(path)?, path.display().to_string()),
+            (None, Some(text)) => (text, "LOWTIDE_TOKEN".to_owned()),
+            (None, None) => match credential().filter(|path| path.exists()) {
+                Some(path) => (read_token(&path)?, path.display().to_string()),
+                None => return Ok(None),
+            },
+        };
+        let wrong = || ClientError::Token {
+            from,
+            why: "it holds no token, which is lowtide_, 8 digits, _ and 64 digits".to_owned(),
+        };
+        let secret = Secret::parse(text.trim()).ok_or_else(wrong)?;
+        let mut header = HeaderValue::try_from(format!("Bearer {}", secret.reveal()))
+            .unwrap_or_else(|_| HeaderValue::from_static(""));
+        header.set_sensitive(true);
+        Ok(Some(header))
+    }
+}
+
+fn read_token(path: &std::path::Path) -> Result<String, ClientError> {
+    std::fs::read_to_string(path)
+        .map_err(|error| ClientError::Token { from: path.display().to_string(), why: error.to_string() })
+}
+
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ClientError {
     /// The address is not one that can be asked.
     #[error("{url:?} is not an address of a daemon: {why}; use for example http://127.0.0.1:4270")]
     Address { url: String, why: &'static str },
+    /// The token cannot be shown.
+    #[error("the token cannot be read from {from}: {why}")]
+    Token { from: String, why: String },
+    /// The certificates to trust cannot be used.
+    #[error("the certificates to trust cannot be read from {from}: {why}")]
+    Certificates { from: String, why: String },
     /// Nobody answers there.
     #[error(
         "no daemon answers at {url}: {why}; start it with `lowtide serve`, or name another with --url or LOWTIDE_URL"
@@ -40,50 +125,59 @@ pub(crate) enum ClientError {
 }
 
 /// Gets one JSON document.
-pub(crate) fn get(url: &str, path: &str) -> Result<Value, ClientError> {
-    send(Method::GET, url, path, None)
+pub(crate) fn get(daemon: &Daemon, path: &str) -> Result<Value, ClientError> {
+    send(Method::GET, daemon, path, None)
 }
 
 /// Asks for something to be done; the answer is a JSON document.
-pub(crate) fn post(url: &str, path: &str) -> Result<Value, ClientError> {
-    send(Method::POST, url, path, None)
+pub(crate) fn post(daemon: &Daemon, path: &str) -> Result<Value, ClientError> {
+    send(Method::POST, daemon, path, None)
 }
 
 /// Sends a request, with a JSON body where there is one; what is null in it is left out. The answer is a JSON document.
 pub(crate) fn send(
     method: Method,
-    url: &str,
+    daemon: &Daemon,
     path: &str,
     body: Option<&Value>,
 ) -> Result<Value, ClientError> {
-    send_within(DEADLINE, method, url, path, body)
+    send_within(DEADLINE, method, daemon, path, body)
 }
 
 /// The same with another deadline, for answers that are held back.
 pub(crate) fn send_within(
     deadline: Duration,
     method: Method,
-    url: &str,
+    daemon: &Daemon,
     path: &str,
     body: Option<&Value>,
 ) -> Result<Value, ClientError> {
-    let unreachable = |why: String| ClientError::Unreachable { url: url.to_owned(), why };
+    let unreachable = |why: String| ClientError::Unreachable { url: daemon.url().to_owned(), why };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| unreachable(error.to_string()))?;
-    runtime.block_on(Kept::new(url).send(deadline, method, path, body))
+    runtime.block_on(async { Kept::new(daemon)?.send(deadline, method, path, body).await })
 }
 
 /// A daemon that is asked again and again: its connections are kept. Needs a tokio runtime.
 #[derive(Clone, Debug)]
 pub(crate) struct Kept {
-    client: Client<HttpConnector, Full<Bytes>>,
-    url: String,
+    client: Client<Connector, Full<Bytes>>,
+    daemon: Daemon,
 }
 
 impl Kept {
-    /// For the daemon at this address; nothing is sent yet.
-    pub(crate) fn new(url: &str) -> Self {
-        Self { client: Client::builder(TokioExecutor::new()).build_http(), url: url.to_owned() }
+    /// For this daemon; nothing is sent yet.
+    ///
+    /// # Errors
+    /// [`ClientError::Address`], [`ClientError::Certificates`].
+    pub(crate) fn new(daemon: &Daemon) -> Result<Self, ClientError> {
+        let client = Client::builder(TokioExecutor::new()).build(Connector::new(daemon)?);
+        Ok(Self { client, daemon: daemon.clone() })
+    }
+
+    /// Which daemon.
+    pub(crate) fn daemon(&self) -> &Daemon {
+        &self.daemon
     }
 
     /// As [`send_within`]. Dropped, the request is given up and its connection closed.
@@ -94,17 +188,19 @@ impl Kept {
         path: &str,
         body: Option<&Value>,
     ) -> Result<Value, ClientError> {
-        let url = &self.url;
+        let url = self.daemon.url();
         let uri = address(url, path)?;
+        // Read anew each time: a token that was rotated counts at once.
+        let authorization = self.daemon.authorization()?;
         let body = body.cloned().map(|mut body| {
             if let Some(fields) = body.as_object_mut() {
                 fields.retain(|_, value| !value.is_null());
             }
             Bytes::from(body.to_string())
         });
-        let unreachable = |why: String| ClientError::Unreachable { url: url.clone(), why };
+        let unreachable = |why: String| ClientError::Unreachable { url: url.to_owned(), why };
         // The deadline of a foreground command.
-        let answer = tokio::time::timeout(deadline, self.fetch(method, uri, body)).await;
+        let answer = tokio::time::timeout(deadline, self.fetch(method, uri, authorization, body)).await;
         match answer {
             Err(_) => Err(unreachable(format!("no answer within {} s", deadline.as_secs()))),
             Ok(Err(why)) => Err(unreachable(why)),
@@ -116,11 +212,15 @@ impl Kept {
         &self,
         method: Method,
         uri: hyper::Uri,
+        authorization: Option<HeaderValue>,
         body: Option<Bytes>,
     ) -> Result<(u16, Bytes), String> {
         let json = body.is_some();
         let mut request = hyper::Request::new(Full::new(body.unwrap_or_default()));
         (*request.method_mut(), *request.uri_mut()) = (method, uri);
+        if let Some(header) = authorization {
+            request.headers_mut().insert(AUTHORIZATION, header);
+        }
         if json {
             request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
@@ -131,14 +231,14 @@ impl Kept {
     }
 }
 
+/// Where a request goes. On a unix socket there is no host; that of HTTP/1.1 must be there all the same.
 fn address(url: &str, path: &str) -> Result<hyper::Uri, ClientError> {
     let wrong = |why| ClientError::Address { url: url.to_owned(), why };
-    let base = url.trim_end_matches('/');
+    let base = if url.starts_with("unix:") { "http://localhost" } else { url.trim_end_matches('/') };
     let uri: hyper::Uri = format!("{base}{path}").parse().map_err(|_| wrong("it cannot be read"))?;
     match uri.scheme_str() {
-        Some("http") if uri.authority().is_some() => Ok(uri),
-        Some("https") => Err(wrong("TLS does not exist in this version")),
-        _ => Err(wrong("it must begin with http://")),
+        Some("http" | "https") if uri.authority().is_some() => Ok(uri),
+        _ => Err(wrong("it must begin with http://, https:// or unix:/")),
     }
 }
 

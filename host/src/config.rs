@@ -34,6 +34,8 @@ pub use leases::Leases;
 pub use load::{FlagOverride, Loaded, Sources, load};
 pub use quiet::{QuietConfig, Signal, Signals};
 
+use ipnet::IpNet;
+use lowtide_access::Scope;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -70,6 +72,8 @@ pub const ADDONS_DISABLED_FILE: &str = "addons-disabled";
 pub struct Config {
     /// Where the API is served.
     pub server: Server,
+    /// Who may ask for what.
+    pub access: Access,
     /// Where Lowtide keeps its files.
     pub storage: Storage,
     /// Where addons are looked for.
@@ -96,14 +100,101 @@ pub struct Config {
 #[serde(deny_unknown_fields, default)]
 pub struct Server {
     /// Addresses with port that the API listens on, such as `127.0.0.1:4270` or `[::1]:4270`; `localhost` means
-    /// `127.0.0.1`, port 0 takes a free one. Only loopback addresses are accepted: this version has no tokens and no TLS.
-    #[schemars(length(min = 1, max = 16), extend("x-format" = "loopback address"))]
+    /// `127.0.0.1`, port 0 takes a free one. An address that other machines can reach needs `tls_certificate_file`,
+    /// `tls_key_file` and at least one token (`lowtide token create`), or the daemon does not start.
+    #[schemars(length(min = 1, max = 16), extend("x-format" = "address"))]
     pub listen: Vec<String>,
+    /// Unix socket that the API listens on besides. Who connects is known by their user: root and the daemon's own may do everything,
+    /// others what `access.local_users` says. The file is for the daemon's user and group (0660).
+    #[schemars(extend("x-format" = "absolute path", "x-example" = "/run/lowtide/lowtide.sock"))]
+    pub socket: Option<PathBuf>,
+    /// Names by which clients ask for this daemon, besides `localhost`, the machine's own name and bare addresses. Requests for
+    /// other names are refused, so that no page of the web can have its own name mean this machine.
+    #[schemars(length(max = 64))]
+    pub hosts: Vec<String>,
+    /// What stands before every path, where a proxy passes it on, such as `/lowtide`.
+    #[schemars(extend("x-format" = "absolute path", "x-example" = "/lowtide"))]
+    pub base_path: Option<String>,
+    /// Networks whose proxies are believed when they say for whom they ask (`X-Forwarded-For`), such as `10.0.0.0/8`.
+    #[schemars(length(max = 64), extend("x-format" = "network"))]
+    pub trusted_proxies: Vec<String>,
+    /// Certificate chain for TLS, PEM, the daemon's own first. Addresses that only this machine reaches stay without TLS. Read again within
+    /// ten seconds when it changes.
+    #[schemars(extend("x-format" = "absolute path", "x-example" = "/etc/lowtide/tls/cert.pem"))]
+    pub tls_certificate_file: Option<PathBuf>,
+    /// Private key of the certificate, PEM.
+    #[schemars(extend("x-format" = "absolute path", "x-example" = "/etc/lowtide/tls/key.pem"))]
+    pub tls_key_file: Option<PathBuf>,
+    /// Connections open at once. Above it the one that has been silent for longest is closed.
+    #[schemars(range(min = 8, max = 65536))]
+    pub connections_max: u32,
+    /// Connections open at once from one other machine.
+    #[schemars(range(min = 1, max = 65536))]
+    pub connections_per_peer_max: u32,
+}
+
+/// The `[access]` section: who may ask for what.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Access {
+    /// Requests a second that a token may send on average; two seconds' worth at once. `lowtide token create
+    /// --requests-per-second` sets it for one.
+    #[schemars(range(min = 1, max = 10000))]
+    pub requests_per_second: u32,
+    /// What users may do who connect to the unix socket and are neither root nor the daemon's own.
+    #[schemars(length(max = 5))]
+    pub local_users: Vec<ScopeName>,
+}
+
+impl Default for Access {
+    fn default() -> Self {
+        Self { requests_per_second: 50, local_users: vec![ScopeName::Read, ScopeName::Lease] }
+    }
+}
+
+/// What a caller may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ScopeName {
+    /// Read what was measured, the verdict, the queue and the events.
+    Read,
+    /// Ask for leases, and keep one's own.
+    Lease,
+    /// Send reports of other machines.
+    Ingest,
+    /// See the logs of addons, switch them, run their jobs.
+    Addons,
+    /// Everything.
+    Admin,
+}
+
+impl ScopeName {
+    /// The same for the crate that decides.
+    #[must_use]
+    pub fn to_scope(self) -> Scope {
+        match self {
+            Self::Read => Scope::Read,
+            Self::Lease => Scope::Lease,
+            Self::Ingest => Scope::Ingest,
+            Self::Addons => Scope::Addons,
+            Self::Admin => Scope::Admin,
+        }
+    }
 }
 
 impl Default for Server {
     fn default() -> Self {
-        Self { listen: vec!["127.0.0.1:4270".to_owned()] }
+        Self {
+            listen: vec!["127.0.0.1:4270".to_owned()],
+            socket: None,
+            hosts: Vec::new(),
+            base_path: None,
+            trusted_proxies: Vec::new(),
+            tls_certificate_file: None,
+            tls_key_file: None,
+            connections_max: 512,
+            connections_per_peer_max: 32,
+        }
     }
 }
 
@@ -112,6 +203,12 @@ impl Server {
     #[must_use]
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.listen.iter().filter_map(|text| parse_address(text)).collect()
+    }
+
+    /// The networks of `trusted_proxies`.
+    #[must_use]
+    pub fn proxies(&self) -> Vec<IpNet> {
+        self.trusted_proxies.iter().filter_map(|text| parse_network(text)).collect()
     }
 }
 
@@ -122,6 +219,11 @@ pub(crate) fn parse_address(text: &str) -> Option<SocketAddr> {
         return Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port.parse().ok()?));
     }
     text.parse().ok()
+}
+
+/// Reads a network such as `10.0.0.0/8`, or one address.
+pub(crate) fn parse_network(text: &str) -> Option<IpNet> {
+    text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
 }
 
 /// The `[storage]` section.

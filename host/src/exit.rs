@@ -21,6 +21,8 @@ pub(crate) enum Exit {
     NotNow = 75,
     /// The daemon answered with something else than expected (`EX_PROTOCOL`).
     Protocol = 76,
+    /// The daemon wants a token, or another one (`EX_NOPERM`).
+    NoPermission = 77,
     /// The configuration is wrong (`EX_CONFIG`).
     Config = 78,
 }

@@ -111,7 +111,9 @@ fn first_requests(report: &mut Report) -> Result<()> {
     let thread = std::thread::Builder::new().name(THREAD.into()).spawn(move || -> Result<()> {
         tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
             let listener = tokio::net::TcpListener::from_std(listener)?;
-            lowtide_api::serve(vec![listener], served, async { drop(stopped.await) }).await?;
+            let access = lowtide_access::Access::open(Vec::new(), 50)?;
+            let edge = lowtide_api::Edge::plain(vec![listener], Arc::new(access));
+            lowtide_api::serve(edge, served, async { drop(stopped.await) }).await?;
             Ok(())
         })
     })?;

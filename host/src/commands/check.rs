@@ -8,7 +8,7 @@ use crate::exit::Exit;
 use serde_json::{Value, json};
 
 pub(crate) fn run(args: &CheckArgs) -> Exit {
-    match client::get(args.client.url(), "/api/system-stats/quiet") {
+    match client::get(args.client.daemon(), "/api/system-stats/quiet") {
         Ok(quiet) => answer(args, &quiet),
         Err(error @ ClientError::Unreachable { .. }) if args.on_unreachable == Unreachable::Pass => {
             complain(&format!("{error}; passing all the same, as --on-unreachable pass asks"));
@@ -21,7 +21,7 @@ pub(crate) fn run(args: &CheckArgs) -> Exit {
 fn answer(args: &CheckArgs, quiet: &Value) -> Exit {
     if quiet.get("state").and_then(Value::as_str).is_none() {
         let why = "its answer has no state".to_owned();
-        let error = ClientError::NotLowtide { url: args.client.url().to_owned(), why };
+        let error = ClientError::NotLowtide { url: args.client.daemon().url().to_owned(), why };
         return fail(&error, args.client.json);
     }
     let field = |name: &str| quiet.get(name).and_then(Value::as_str).unwrap_or("?");

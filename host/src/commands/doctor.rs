@@ -31,8 +31,8 @@ pub(crate) fn run(args: &DoctorArgs) -> Exit {
         effective_uid: rustix::process::geteuid().as_raw(),
         wall: clock::now().wall,
     });
-    findings.push(daemon(args.client.url()));
-    findings.extend(addons(args.client.url()));
+    findings.push(daemon(args.client.daemon()));
+    findings.extend(addons(args.client.daemon()));
     let worst = findings.iter().map(|finding| finding.level).max().unwrap_or(FindingLevel::Ok);
     if args.client.json {
         out(&pretty(&json!({ "status": worst, "findings": findings })));
@@ -42,13 +42,16 @@ pub(crate) fn run(args: &DoctorArgs) -> Exit {
     if worst == FindingLevel::Error { Exit::Findings } else { Exit::Ok }
 }
 
-fn daemon(url: &str) -> Finding {
-    let (level, message, fix) = match client::get(url, "/api/system-stats/health") {
+fn daemon(daemon: &client::Daemon) -> Finding {
+    let (level, message, fix) = match client::get(daemon, "/api/system-stats/health") {
         Ok(health) => {
             let status = health.get("status").and_then(Value::as_str).unwrap_or("?").to_owned();
             let level = if status == "ok" { FindingLevel::Ok } else { FindingLevel::Warn };
             let fix = (status != "ok").then(|| "lowtide status".to_owned());
-            (level, format!("the daemon at {url} answers and says {status}"), fix)
+            (level, format!("the daemon at {} answers and says {status}", daemon.url()), fix)
+        }
+        Err(error @ client::ClientError::Refused { status: 401, .. }) => {
+            (FindingLevel::Warn, error.to_string(), Some("lowtide doctor --token-file FILE".to_owned()))
         }
         Err(error) => (FindingLevel::Warn, error.to_string(), Some("lowtide serve".to_owned())),
     };
@@ -56,8 +59,8 @@ fn daemon(url: &str) -> Finding {
 }
 
 /// The addons that do not run; nothing when no daemon tells.
-fn addons(url: &str) -> Option<Finding> {
-    let list = client::get(url, "/api/addons").ok()?;
+fn addons(daemon: &client::Daemon) -> Option<Finding> {
+    let list = client::get(daemon, "/api/addons").ok()?;
     let addons = list.get("addons")?.as_array()?;
     let word = |addon: &Value, pointer: &str| clean_text(addon, pointer).unwrap_or_else(|| "?".to_owned());
     let unwell: Vec<String> = addons

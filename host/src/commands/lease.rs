@@ -128,7 +128,7 @@ pub(crate) fn path_of(id: &str, below: &str) -> String {
 }
 
 fn heartbeat(args: &OneArgs) -> Exit {
-    match client::send(Method::POST, args.client.url(), &path_of(&args.id, "/heartbeat"), None) {
+    match client::send(Method::POST, args.client.daemon(), &path_of(&args.id, "/heartbeat"), None) {
         Ok(told) => {
             if args.client.json {
                 out(&pretty(&told));
@@ -157,7 +157,7 @@ fn release(args: &ReleaseArgs) -> Exit {
     let outcome = if args.failed { "failed" } else { "done" };
     let body = json!({ "outcome": outcome, "note": args.note });
     let one = &args.one;
-    match client::send(Method::POST, one.client.url(), &path_of(&one.id, "/release"), Some(&body)) {
+    match client::send(Method::POST, one.client.daemon(), &path_of(&one.id, "/release"), Some(&body)) {
         // Asked for twice is as good as once.
         Err(ClientError::Refused { code, detail, .. }) if code == "lease_released" && !one.client.json => {
             complain(&detail);
@@ -170,7 +170,7 @@ fn release(args: &ReleaseArgs) -> Exit {
 fn revoke(args: &RevokeArgs) -> Exit {
     let body = json!({ "reason": args.reason, "grace_sec": args.grace });
     let one = &args.one;
-    let answer = client::send(Method::POST, one.client.url(), &path_of(&one.id, "/revoke"), Some(&body));
+    let answer = client::send(Method::POST, one.client.daemon(), &path_of(&one.id, "/revoke"), Some(&body));
     show(answer, &one.client)
 }
 
@@ -185,14 +185,14 @@ fn show(answer: Result<Value, ClientError>, client: &ClientArgs) -> Exit {
 
 fn switch(args: &OverrideArgs) -> Exit {
     const PATH: &str = "/api/scheduler/override";
-    let url = args.client.url();
+    let daemon = args.client.daemon();
     let answer = match args.mode {
-        None => client::get(url, PATH),
-        Some(OverrideMode::Clear) => client::send(Method::DELETE, url, PATH, None),
+        None => client::get(daemon, PATH),
+        Some(OverrideMode::Clear) => client::send(Method::DELETE, daemon, PATH, None),
         Some(mode) => {
             let mode = if mode == OverrideMode::Block { "block" } else { "allow" };
             let body = json!({ "mode": mode, "owner": user(), "reason": args.reason, "expires": args.lasts });
-            client::send(Method::PUT, url, PATH, Some(&body))
+            client::send(Method::PUT, daemon, PATH, Some(&body))
         }
     };
     match answer {

@@ -13,7 +13,7 @@ mod link;
 mod speaker;
 
 use super::lease::Urgency;
-use crate::cli::UrlArgs;
+use crate::client::Daemon;
 use clap::{Args, ValueEnum};
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -78,7 +78,7 @@ pub(crate) struct RunArgs {
     #[arg(long, short)]
     verbose: bool,
     #[command(flatten)]
-    address: UrlArgs,
+    daemon: Daemon,
     /// The command with its arguments
     #[arg(value_name = "COMMAND", required = true, trailing_var_arg = true)]
     command: Vec<OsString>,
@@ -148,7 +148,10 @@ async fn foreground(args: &RunArgs) -> ExitCode {
             return crate::exit::Exit::Failed.into();
         }
     };
-    let wish = ask::Wish::of(args);
+    let wish = match ask::Wish::of(args) {
+        Ok(wish) => wish,
+        Err(error) => return super::status::fail(&error, false).into(),
+    };
     let granted = match ask::ask(args, &wish, &mut signals, &mut speaker).await {
         Ok(granted) => granted,
         Err(exit) => return exit,

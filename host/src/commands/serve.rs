@@ -2,6 +2,7 @@
 
 mod folder;
 mod reload;
+mod socket;
 
 use super::config::load;
 use super::output::{complain, out};
@@ -11,8 +12,10 @@ use crate::config::{
 };
 use crate::exit::Exit;
 use crate::{logging, port_holder};
+use lowtide_access::{Access, TOKENS_FILE};
 use lowtide_addons::HostConfig;
 use lowtide_addons::compile::CompileCommand;
+use lowtide_api::{Bounds, Edge, Listener, Tls};
 use lowtide_app::{AddonSettings, App, HistorySettings, Hooks, LeaseSettings, Settings};
 use lowtide_collectors::{ApiMeter, CollectConfig};
 use lowtide_core::state::HostState;
@@ -67,6 +70,8 @@ fn start(sources: &Sources, loaded: &Loaded) -> Result<(), Exit> {
         complain(&error.to_string());
         error.exit()
     })?;
+    let tls = tls(config)?;
+    let access = access(loaded)?;
     let listeners = bind(config)?;
 
     let workers = std::thread::available_parallelism().map_or(1, usize::from).min(WORKERS_MAX);
@@ -94,10 +99,12 @@ fn start(sources: &Sources, loaded: &Loaded) -> Result<(), Exit> {
     let signals =
         runtime.block_on(async { Signals::new() }).map_err(|error| failed("cannot take signals", &error))?;
     let app = App::start(settings, meter, hooks(tick)).map_err(|error| failed("cannot start", &error))?;
-    announce(&listeners).map_err(|error| failed("cannot read the address", &error))?;
+    announce(&listeners, tls.is_some()).map_err(|error| failed("cannot read the address", &error))?;
 
     let served = runtime.block_on(async {
-        let listeners = adopt(listeners).map_err(|error| failed("cannot use the socket", &error))?;
+        let listeners = adopt(listeners, tls.as_ref(), config)
+            .map_err(|error| failed("cannot use the socket", &error))?;
+        let edge = edge(config, listeners, access);
         let reloader = reload::Reloader::new(sources.clone(), loaded.config.clone(), app.clone(), level);
         let died = Cell::new(false);
         let stop = async {
@@ -107,9 +114,7 @@ fn start(sources: &Sources, loaded: &Loaded) -> Result<(), Exit> {
                 () = app.ticking_ended() => died.set(true),
             }
         };
-        lowtide_api::serve(listeners, app.clone(), stop)
-            .await
-            .map_err(|error| failed("cannot serve", &error))?;
+        lowtide_api::serve(edge, app.clone(), stop).await.map_err(|error| failed("cannot serve", &error))?;
         if died.get() {
             complain("the tick loop has ended by a defect; the lines above say which");
             return Err(Exit::Failed);
@@ -156,11 +161,76 @@ fn bind(config: &Config) -> Result<Vec<TcpListener>, Exit> {
 }
 
 /// The first lines on stdout are for whoever started the daemon: where it listens.
-fn announce(listeners: &[TcpListener]) -> std::io::Result<()> {
+fn announce(listeners: &[TcpListener], with_tls: bool) -> std::io::Result<()> {
     for listener in listeners {
-        out(&format!("listening on http://{}\n", listener.local_addr()?));
+        let address = listener.local_addr()?;
+        let scheme = if speaks_tls(with_tls, address) { "https" } else { "http" };
+        out(&format!("listening on {scheme}://{address}\n"));
     }
     Ok(())
+}
+
+/// What only this machine reaches needs no TLS.
+fn speaks_tls(with_tls: bool, address: SocketAddr) -> bool {
+    with_tls && !address.ip().is_loopback()
+}
+
+/// Who may ask. Where other machines can, there must be tokens.
+fn access(loaded: &Loaded) -> Result<Arc<Access>, Exit> {
+    let mut files = vec![loaded.data_dir.join(TOKENS_FILE)];
+    // systemd's LoadCredential=tokens.json:…
+    files
+        .extend(std::env::var_os("CREDENTIALS_DIRECTORY").map(|folder| Path::new(&folder).join(TOKENS_FILE)));
+    let access = Access::open(files, loaded.config.access.requests_per_second).map_err(|error| {
+        complain(&format!("{error}; `lowtide token list` reads it too"));
+        Exit::Config
+    })?;
+    let open = loaded.config.server.addresses().into_iter().find(|address| !address.ip().is_loopback());
+    match open {
+        Some(address) if !access.is_closed() => {
+            complain(&format!(
+                "{address} can be reached from other machines, and there is no token yet: make one with `lowtide token create NAME \
+                 --scope read`, or listen on 127.0.0.1 or ::1"
+            ));
+            Err(Exit::Config)
+        }
+        None if !access.is_closed() => {
+            tracing::info!("there are no tokens: every user and program of this machine may do everything");
+            Ok(Arc::new(access))
+        }
+        _ => Ok(Arc::new(access)),
+    }
+}
+
+fn tls(config: &Config) -> Result<Option<Arc<Tls>>, Exit> {
+    let server = &config.server;
+    let Some((certificate, key)) = server.tls_certificate_file.as_deref().zip(server.tls_key_file.as_deref())
+    else {
+        return Ok(None);
+    };
+    Tls::open(certificate, key).map(|tls| Some(Arc::new(tls))).map_err(|error| {
+        complain(&format!("TLS cannot be spoken: {error}"));
+        Exit::Config
+    })
+}
+
+fn edge(config: &Config, listeners: Vec<Listener>, access: Arc<Access>) -> Edge {
+    let server = &config.server;
+    let own_name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let own_name = Some(own_name.trim().to_owned()).filter(|name| !name.is_empty());
+    Edge {
+        listeners,
+        access,
+        local_users: config.access.local_users.iter().map(|scope| scope.to_scope()).collect(),
+        hosts: server.hosts.iter().cloned().chain(own_name).collect(),
+        base_path: server.base_path.clone().unwrap_or_default().trim_end_matches('/').to_owned(),
+        trusted_proxies: server.proxies(),
+        bounds: Bounds {
+            connections_max: server.connections_max as usize,
+            connections_per_peer_max: server.connections_per_peer_max as usize,
+            ..Bounds::default()
+        },
+    }
 }
 
 /// A listening socket that takes over an address whose last connections still linger.
@@ -178,8 +248,22 @@ fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     Ok(TcpListener::from(socket))
 }
 
-fn adopt(listeners: Vec<TcpListener>) -> std::io::Result<Vec<tokio::net::TcpListener>> {
-    listeners.into_iter().map(tokio::net::TcpListener::from_std).collect()
+/// The sockets as the runtime takes them; the one that is a file is made here.
+fn adopt(
+    listeners: Vec<TcpListener>,
+    tls: Option<&Arc<Tls>>,
+    config: &Config,
+) -> std::io::Result<Vec<Listener>> {
+    let mut adopted = Vec::new();
+    for listener in listeners {
+        let tls = tls.filter(|_| listener.local_addr().is_ok_and(|address| speaks_tls(true, address)));
+        adopted.push(Listener::Tcp(tokio::net::TcpListener::from_std(listener)?, tls.cloned()));
+    }
+    if let Some(path) = &config.server.socket {
+        adopted.push(Listener::Unix(socket::listen(path)?));
+        out(&format!("listening on unix:{}\n", path.display()));
+    }
+    Ok(adopted)
 }
 
 fn tick_of(config: &Config) -> Duration {

@@ -25,11 +25,15 @@ pub(crate) fn run(args: &ClientArgs) -> Exit {
 pub(crate) fn fail(error: &ClientError, as_json: bool) -> Exit {
     let (exit, code) = match error {
         ClientError::Address { .. } => (Exit::Usage, "wrong_address"),
+        ClientError::Token { .. } => (Exit::NoPermission, "token_unreadable"),
+        ClientError::Certificates { .. } => (Exit::Usage, "certificates_unreadable"),
         ClientError::Unreachable { .. } => (Exit::Unavailable, "unreachable"),
         ClientError::Refused { code, .. } if code == "no_such_addon" => (Exit::Usage, "no_such_addon"),
         ClientError::Refused { code, .. } if code == "addon_configured_off" => {
             (Exit::Config, "addon_configured_off")
         }
+        ClientError::Refused { status: 401, .. } => (Exit::NoPermission, "token_refused"),
+        ClientError::Refused { code, .. } if code == "forbidden" => (Exit::NoPermission, "forbidden"),
         ClientError::Refused { code, .. } => of_lease(code).unwrap_or((Exit::Unavailable, "refused")),
         ClientError::NotLowtide { .. } => (Exit::Protocol, "not_lowtide"),
     };
@@ -59,11 +63,11 @@ fn of_lease(code: &str) -> Option<(Exit, &'static str)> {
 }
 
 fn fetch(args: &ClientArgs) -> Result<Value, ClientError> {
-    let quiet = client::get(args.url(), "/api/system-stats/quiet")?;
-    let health = client::get(args.url(), "/api/system-stats/health")?;
-    let current = client::get(args.url(), "/api/system-stats/current")?;
+    let quiet = client::get(args.daemon(), "/api/system-stats/quiet")?;
+    let health = client::get(args.daemon(), "/api/system-stats/health")?;
+    let current = client::get(args.daemon(), "/api/system-stats/current")?;
     let host = current.get("host").cloned().unwrap_or_default();
-    Ok(json!({ "url": args.url(), "quiet": quiet, "health": health, "host": host }))
+    Ok(json!({ "url": args.daemon().url(), "quiet": quiet, "health": health, "host": host }))
 }
 
 fn describe(status: &Value) -> String {

@@ -14,6 +14,7 @@ pub(super) fn cross_check(
 ) -> Vec<ConfigError> {
     let mut found = same_address_twice(config, origins, broken);
     found.extend(leases_without_units(config, origins, broken));
+    found.extend(open_to_others_without_tls(config, origins, broken));
     for (def, signal) in config.quiet.signals.all() {
         let section = format!("quiet.signals.{}", def.name);
         let set = signal
@@ -43,6 +44,38 @@ pub(super) fn cross_check(
         }
     }
     found
+}
+
+/// What other machines send and get must not be read on its way, tokens first of all; and a certificate without its key is half of TLS.
+fn open_to_others_without_tls(
+    config: &Config,
+    origins: &BTreeMap<String, Origin>,
+    broken: &[String],
+) -> Option<ConfigError> {
+    const LISTEN: &str = "server.listen";
+    const FILES: [&str; 2] = ["server.tls_certificate_file", "server.tls_key_file"];
+    if broken.iter().any(|key| key.starts_with("server.")) {
+        return None;
+    }
+    let blame = |key: &str, message: String| {
+        let origin = origins.get(key).cloned().unwrap_or(Origin::Default);
+        Some(Mistake::new(ErrorKind::Conflict, message).at(origin, key))
+    };
+    let server = &config.server;
+    let [certificate, key] = FILES;
+    match (&server.tls_certificate_file, &server.tls_key_file) {
+        (Some(_), None) => blame(certificate, format!("is there without {key}, set both")),
+        (None, Some(_)) => blame(key, format!("is there without {certificate}, set both")),
+        (Some(_), Some(_)) => None,
+        (None, None) => {
+            let open = server.addresses().into_iter().find(|address| !address.ip().is_loopback())?;
+            let message = format!(
+                "{open} can be reached from other machines, which needs TLS and tokens: set {certificate} and {key} and make a token \
+                 with `lowtide token create`; or listen on 127.0.0.1 or ::1, behind an ssh tunnel or a proxy"
+            );
+            blame(LISTEN, message)
+        }
+    }
 }
 
 /// A priority alone grants nothing, and is never what was meant.

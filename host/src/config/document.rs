@@ -199,7 +199,8 @@ fn values(key: &Key) -> String {
 fn text_form(format: Option<Format>) -> &'static str {
     match format {
         None => "text",
-        Some(Format::LoopbackAddress) => "loopback address with port",
+        Some(Format::Address) => "address with port",
+        Some(Format::Network) => "network or address",
         Some(Format::Glob) => "glob",
         Some(Format::AbsolutePath) => "absolute path",
         Some(Format::HttpRule) => "method and origin",

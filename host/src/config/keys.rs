@@ -73,8 +73,10 @@ pub enum Kind {
 /// The form of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// `host:port` on this machine only.
-    LoopbackAddress,
+    /// `host:port`.
+    Address,
+    /// `10.0.0.0/8`, or one address.
+    Network,
     /// A glob as for files: `*`, `?`, `[a-z]`, `{a,b}`.
     Glob,
     /// A path that starts with `/`.
@@ -274,7 +276,8 @@ impl Walk<'_> {
 
 fn format(at: &Value) -> Option<Format> {
     match at.get("x-format")?.as_str()? {
-        "loopback address" => Some(Format::LoopbackAddress),
+        "address" => Some(Format::Address),
+        "network" => Some(Format::Network),
         "glob" => Some(Format::Glob),
         "absolute path" => Some(Format::AbsolutePath),
         "method and origin" => Some(Format::HttpRule),

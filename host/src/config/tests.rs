@@ -80,7 +80,7 @@ fn every_kind_of_mistake_in_a_file_has_its_place_and_its_text() {
         (
             "tick_seconds = 5",
             "config.toml:1:1: tick_seconds: unknown key (did you mean collectors.tick_seconds), allowed at the top \
-             level: server, storage, addons, addon, log, collectors, quiet, history, leases",
+             level: server, access, storage, addons, addon, log, collectors, quiet, history, leases",
         ),
         (
             "[log]\n\"quiet\\u001b[1m\" = 5",
@@ -88,7 +88,7 @@ fn every_kind_of_mistake_in_a_file_has_its_place_and_its_text() {
         ),
         (
             "\"log.level\" = \"info\"",
-            "config.toml:1:1: \"log.level\": unknown key, allowed at the top level: server, storage, addons, addon, log, \
+            "config.toml:1:1: \"log.level\": unknown key, allowed at the top level: server, access, storage, addons, addon, log, \
              collectors, quiet, history, leases",
         ),
         (
@@ -145,9 +145,18 @@ fn every_kind_of_mistake_in_a_file_has_its_place_and_its_text() {
         ),
         (
             "[server]\nlisten = [\"0.0.0.0:4270\"]",
-            "config.toml:2:11: server.listen[0]: 0.0.0.0:4270 can be reached from other machines, and this version has \
-             no tokens and no TLS yet: use 127.0.0.1 or ::1, and for access from elsewhere an ssh tunnel or a reverse \
-             proxy with its own authentication",
+            "config.toml:2:10: server.listen: 0.0.0.0:4270 can be reached from other machines, which needs TLS and tokens: \
+             set server.tls_certificate_file and server.tls_key_file and make a token with `lowtide token create`; or \
+             listen on 127.0.0.1 or ::1, behind an ssh tunnel or a proxy",
+        ),
+        (
+            "[server]\nlisten = [\"0.0.0.0:4270\"]\ntls_key_file = \"/key.pem\"",
+            "config.toml:3:16: server.tls_key_file: is there without server.tls_certificate_file, set both",
+        ),
+        (
+            "[server]\ntrusted_proxies = [\"10.0.0.0/8\", \"10.0.0.0/40\"]",
+            "config.toml:2:34: server.trusted_proxies[1]: \"10.0.0.0/40\" is not a network, write it like 10.0.0.0/8 or \
+             192.0.2.7",
         ),
         (
             "[server]\nlisten = [\"127.0.0.1:1\", \"localhost:1\"]",

@@ -3,7 +3,7 @@
 
 use super::error::{ErrorKind, Mistake};
 use super::keys::{Format, Key, Kind};
-use super::{LIST_ITEMS_MAX, TEXT_BYTES_MAX, parse_address};
+use super::{LIST_ITEMS_MAX, TEXT_BYTES_MAX, parse_address, parse_network};
 use lowtide_addons::capabilities::{DataRule, HttpRule};
 use lowtide_core::metric::clip;
 use serde_json::Value;
@@ -235,17 +235,15 @@ fn check_text(format: Option<Format>, text: &str) -> Result<(), Mistake> {
             Ok(_) => Ok(()),
             Err(error) => refuse(format!("{} is not a glob: {}", quoted(text), error.kind())),
         },
-        Some(Format::LoopbackAddress) => match parse_address(text) {
-            Some(address) if address.ip().is_loopback() => Ok(()),
-            Some(_) => refuse(format!(
-                "{text} can be reached from other machines, and this version has no tokens and no TLS yet: use 127.0.0.1 \
-                 or ::1, and for access from elsewhere an ssh tunnel or a reverse proxy with its own authentication"
-            )),
-            None => refuse(format!(
-                "{} is not an address with a port, write it like 127.0.0.1:4270 or [::1]:4270",
-                quoted(text)
-            )),
-        },
+        Some(Format::Address) if parse_address(text).is_some() => Ok(()),
+        Some(Format::Address) => refuse(format!(
+            "{} is not an address with a port, write it like 127.0.0.1:4270 or [::1]:4270",
+            quoted(text)
+        )),
+        Some(Format::Network) if parse_network(text).is_some() => Ok(()),
+        Some(Format::Network) => {
+            refuse(format!("{} is not a network, write it like 10.0.0.0/8 or 192.0.2.7", quoted(text)))
+        }
     }
 }
 

@@ -11,7 +11,7 @@ struct Rule {
 }
 
 /// From the inside out. Collectors, addons and store do not know each other; nothing may depend on the last four.
-const RULES: [Rule; 14] = [
+const RULES: [Rule; 15] = [
     Rule { manifest: "host/crates/core/Cargo.toml", name: "lowtide-core", inner: &[] },
     Rule { manifest: "host/crates/clock/Cargo.toml", name: "lowtide-clock", inner: &["lowtide-core"] },
     Rule {
@@ -24,6 +24,7 @@ const RULES: [Rule; 14] = [
         name: "lowtide-addons",
         inner: &["lowtide-core", "lowtide-clock"],
     },
+    Rule { manifest: "host/crates/access/Cargo.toml", name: "lowtide-access", inner: &["lowtide-core"] },
     Rule { manifest: "host/crates/store/Cargo.toml", name: "lowtide-store", inner: &["lowtide-core"] },
     Rule {
         manifest: "host/crates/app/Cargo.toml",
@@ -33,7 +34,14 @@ const RULES: [Rule; 14] = [
     Rule {
         manifest: "host/crates/api/Cargo.toml",
         name: "lowtide-api",
-        inner: &["lowtide-core", "lowtide-clock", "lowtide-collectors", "lowtide-addons", "lowtide-app"],
+        inner: &[
+            "lowtide-core",
+            "lowtide-access",
+            "lowtide-clock",
+            "lowtide-collectors",
+            "lowtide-addons",
+            "lowtide-app",
+        ],
     },
     Rule {
         manifest: "host/crates/authoring/Cargo.toml",
@@ -54,6 +62,7 @@ const RULES: [Rule; 14] = [
 
 const LIBRARIES: &[&str] = &[
     "lowtide-core",
+    "lowtide-access",
     "lowtide-clock",
     "lowtide-collectors",
     "lowtide-addons",
@@ -66,6 +75,7 @@ const LIBRARIES: &[&str] = &[
 
 const DAEMON: &[&str] = &[
     "lowtide-core",
+    "lowtide-access",
     "lowtide-clock",
     "lowtide-collectors",
     "lowtide-addons",

@@ -5,7 +5,7 @@ use crate::observe::has_body;
 use crate::params::Params;
 use axum::body::to_bytes;
 use axum::extract::Request;
-use axum::http::header::{CONTENT_TYPE, HOST, ORIGIN};
+use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE, HOST, ORIGIN};
 use axum::http::{HeaderMap, HeaderValue, Uri};
 use lowtide_core::limits;
 use serde::de::DeserializeOwned;
@@ -25,7 +25,21 @@ pub(crate) fn may_act(request: &Request) -> Result<(), Box<Problem>> {
 pub(crate) async fn body<T: DeserializeOwned>(request: Request) -> Result<T, Box<Problem>> {
     same_site(request.headers(), request.uri())?;
     let json = is_json(request.headers());
-    let bytes = to_bytes(request.into_body(), limits::LEASE_BODY_BYTES_MAX).await.map_err(|_| {
+    // A small packed body may unpack to gigabytes; nothing here is large enough to be packed.
+    let packed = request.headers().get(CONTENT_ENCODING).is_some_and(|coding| coding != "identity");
+    if packed {
+        return Err(Problem::new(
+            Code::UnsupportedMediaType,
+            "a body is taken as it is, without Content-Encoding",
+        ));
+    }
+    let whole = to_bytes(request.into_body(), limits::LEASE_BODY_BYTES_MAX);
+    let bytes = tokio::time::timeout(limits::REQUEST_BODY_MAX, whole).await;
+    let bytes = bytes.map_err(|_| {
+        let most = limits::REQUEST_BODY_MAX.as_secs();
+        Problem::new(Code::BodyTooSlow, format!("the body was not there {most} s after its head"))
+    })?;
+    let bytes = bytes.map_err(|_| {
         let most = limits::LEASE_BODY_BYTES_MAX;
         Problem::new(Code::PayloadTooLarge, format!("the body is larger than {most} bytes, or broke off"))
     })?;

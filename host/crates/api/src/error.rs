@@ -1,6 +1,6 @@
 //! The one shape of every error answer: problem details (RFC 9457) with a stable code, and the table of all codes.
 
-use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -54,6 +54,13 @@ pub(crate) enum Code {
     HistoryUnavailable,
     HistoryBusy,
     StepTooFine,
+    TokenNeeded,
+    TokenUnknown,
+    TokenExpired,
+    Forbidden,
+    UnknownHost,
+    InvalidHost,
+    BodyTooSlow,
 }
 
 /// What the documents say about a code.
@@ -70,7 +77,7 @@ pub struct CodeDoc {
 }
 
 /// Every error code, for the reference page.
-pub const CODES: [CodeDoc; 44] = [
+pub const CODES: [CodeDoc; 51] = [
     doc(Code::InvalidParameter),
     doc(Code::UnknownParameter),
     doc(Code::TooManyValues),
@@ -115,6 +122,13 @@ pub const CODES: [CodeDoc; 44] = [
     doc(Code::HistoryUnavailable),
     doc(Code::HistoryBusy),
     doc(Code::StepTooFine),
+    doc(Code::TokenNeeded),
+    doc(Code::TokenUnknown),
+    doc(Code::TokenExpired),
+    doc(Code::Forbidden),
+    doc(Code::UnknownHost),
+    doc(Code::InvalidHost),
+    doc(Code::BodyTooSlow),
 ];
 
 const fn doc(code: Code) -> CodeDoc {
@@ -302,7 +316,7 @@ const fn doc(code: Code) -> CodeDoc {
         Code::RateLimited => (
             "rate_limited",
             429,
-            "this holder asks too often",
+            "this holder or token asks too often",
             "Wait for the seconds in Retry-After; use `\"wait\": true` instead of asking again and again.",
         ),
         Code::QueueFull => (
@@ -362,6 +376,49 @@ const fn doc(code: Code) -> CodeDoc {
             "a part of the range is kept in roll-ups only, which are coarser than the step",
             "Ask with a step that is a multiple of 15m, or from a later moment: `detail` names it.",
         ),
+        Code::TokenNeeded => (
+            "token_needed",
+            401,
+            "the daemon has tokens, and this request shows none",
+            "Send `Authorization: Bearer <token>`. On the daemon's machine `lowtide token create` makes one; the command line takes it from \
+             --token-file or LOWTIDE_TOKEN_FILE.",
+        ),
+        Code::TokenUnknown => (
+            "token_unknown",
+            401,
+            "the token that was shown is none of this daemon's",
+            "It was mistyped, revoked, or is that of another daemon. `lowtide token list` on the daemon's machine lists those that count.",
+        ),
+        Code::TokenExpired => (
+            "token_expired",
+            401,
+            "the token has expired",
+            "`lowtide token rotate NAME` on the daemon's machine makes a new one of the same name and scopes.",
+        ),
+        Code::Forbidden => (
+            "forbidden",
+            403,
+            "the caller may not do this",
+            "`detail` names the scope that it takes. Ask the operator for a token that has it.",
+        ),
+        Code::UnknownHost => (
+            "unknown_host",
+            421,
+            "the daemon does not answer to this name",
+            "Ask by address, by the machine's own name, or have the name added to `server.hosts` of the configuration.",
+        ),
+        Code::InvalidHost => (
+            "invalid_host",
+            400,
+            "the request does not name one host",
+            "Send one Host header that is the host of the address that was asked.",
+        ),
+        Code::BodyTooSlow => (
+            "body_too_slow",
+            408,
+            "the body did not come within its time",
+            "Send the whole body within 15 s of its head.",
+        ),
     };
     CodeDoc { code, status, title, remedy }
 }
@@ -412,6 +469,11 @@ impl Problem {
             example: None,
             retry_after_seconds: None,
         })
+    }
+
+    /// Its code, as sent.
+    pub(crate) fn code(&self) -> &'static str {
+        self.code
     }
 
     /// A query parameter that cannot be used, why, and a value that could.
@@ -474,6 +536,11 @@ impl IntoResponse for Box<Problem> {
             StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR).into_response();
         if let Some(seconds) = self.retry_after_seconds {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.status == 401 {
+            // RFC 6750, 3.
+            let challenge = HeaderValue::from_static("Bearer realm=\"lowtide\"");
+            response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
         }
         response.extensions_mut().insert(Arc::new(*self));
         response

@@ -2,7 +2,7 @@
 //! look at what a route does.
 
 use crate::error::{self, Code, Problem};
-use crate::routes::ROUTES;
+use crate::routes::{ROUTES, need};
 use crate::shared::Shared;
 use axum::extract::{MatchedPath, Request};
 use axum::http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
@@ -53,14 +53,16 @@ impl<S: Service<Request, Response = Response, Error = Infallible>> Service<Reque
         self.route.poll_ready(context)
     }
 
-    fn call(&mut self, request: Request) -> Observing<S::Future> {
+    fn call(&mut self, mut request: Request) -> Observing<S::Future> {
         let started = clock::mono();
         let number = self.shared.requests.fetch_add(1, Ordering::Relaxed) + 1;
         let in_flight = Some(self.shared.app.meter().begin());
         let route = route_of(&request);
-        let work = match refuse(&request) {
-            Some(problem) => Work::Refused { problem: Some(problem) },
-            None => Work::Running { future: self.route.call(request) },
+        let needs = need(ROUTES.get(route).copied().unwrap_or_default(), request.method());
+        let passed = self.shared.gate.pass(&mut request, needs).and_then(|()| within_bounds(&request));
+        let work = match passed {
+            Err(problem) => Work::Refused { problem: Some(problem) },
+            Ok(()) => Work::Running { future: self.route.call(request) },
         };
         Observing { work, shared: self.shared.clone(), started, number, route, in_flight }
     }
@@ -117,8 +119,20 @@ impl<F: Future<Output = Result<Response, Infallible>>> Future for Observing<F> {
     }
 }
 
-/// Gives an error its request id and its body.
-fn finish(response: Response, shared: &Shared, route: usize, number: u64) -> Response {
+/// What a browser that shows an answer must not do: guess another type, put it into a frame, tell others where it was
+/// (OWASP REST Security Cheat Sheet, "Security Headers").
+const SECURITY: [(&str, &str); 4] = [
+    ("x-content-type-options", "nosniff"),
+    ("x-frame-options", "DENY"),
+    ("referrer-policy", "no-referrer"),
+    ("cross-origin-resource-policy", "same-origin"),
+];
+
+/// Gives an answer the headers that all have, and an error its request id and its body.
+fn finish(mut response: Response, shared: &Shared, route: usize, number: u64) -> Response {
+    for (name, value) in SECURITY {
+        response.headers_mut().insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+    }
     let status = response.status();
     if !status.is_client_error() && !status.is_server_error() {
         return response;
@@ -136,21 +150,21 @@ fn finish(response: Response, shared: &Shared, route: usize, number: u64) -> Res
 
 /// The bounds that hold on every path. No path takes a body yet, so none is read; what acts refuses one itself, so that a wrong
 /// method is told as such.
-fn refuse(request: &Request) -> Option<Box<Problem>> {
+fn within_bounds(request: &Request) -> Result<(), Box<Problem>> {
     let length =
         request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     if length.is_some_and(|length| length > limits::REQUEST_BODY_BYTES_MAX) {
         let detail = format!("the body is larger than {} bytes", limits::REQUEST_BODY_BYTES_MAX);
-        return Some(Problem::new(Code::PayloadTooLarge, detail));
+        return Err(Problem::new(Code::PayloadTooLarge, detail));
     }
     if has_body(request) && matches!(*request.method(), Method::GET | Method::HEAD) {
-        return Some(Problem::new(Code::UnexpectedBody, "a GET or HEAD request has no body here"));
+        return Err(Problem::new(Code::UnexpectedBody, "a GET or HEAD request has no body here"));
     }
     if request.uri().query().is_some_and(|query| query.len() > limits::QUERY_STRING_BYTES_MAX) {
         let detail = format!("the query is longer than {} bytes", limits::QUERY_STRING_BYTES_MAX);
-        return Some(Problem::new(Code::QueryTooLong, detail));
+        return Err(Problem::new(Code::QueryTooLong, detail));
     }
-    None
+    Ok(())
 }
 
 /// Whether a request brings a body, as far as its head says.
@@ -188,7 +202,8 @@ mod tests {
         };
         let hooks = Hooks { after_tick: Box::new(|_| {}) };
         let app = App::start(settings, Arc::new(ApiMeter::new(ROUTES)), hooks).unwrap();
-        let shared = Shared::new(app.clone(), tokio::sync::watch::channel(false).1);
+        let shared =
+            Shared::new(app.clone(), crate::gate::Gate::open(), tokio::sync::watch::channel(false).1);
         let broken = get(|| async {
             if true {
                 panic!("a defect")
@@ -197,8 +212,15 @@ mod tests {
         let mut router: Router = Router::new().route("/livez", broken).layer(Observe(shared));
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let body = runtime.block_on(async {
-            let response =
-                router.call(Request::get("/livez").body(axum::body::Body::empty()).unwrap()).await.unwrap();
+            let response = router
+                .call(
+                    Request::get("/livez")
+                        .header("host", "localhost")
+                        .body(axum::body::Body::empty())
+                        .unwrap(),
+                )
+                .await
+                .unwrap();
             assert_eq!(response.status(), 500);
             assert!(response.headers().contains_key("x-request-id"));
             axum::body::to_bytes(response.into_body(), 10_000).await.unwrap()

@@ -9,15 +9,19 @@ mod health;
 mod history;
 mod leases;
 mod metrics;
+mod needs;
 mod quiet;
 mod scheduler;
 mod select;
+
+pub(crate) use needs::{Need, need};
 
 use crate::error::{Code, Problem};
 use crate::observe::Observe;
 use crate::shared::Shared;
 use axum::Router;
 use axum::routing::{get, post};
+use needs::Tokens;
 use utoipa::OpenApi as _;
 
 /// Every path that is counted apart in the api collector; the first stands for all that match none.
@@ -120,7 +124,8 @@ pub const ROUTES: &[&str] = &[
         documents::get_openapi,
         documents::get_docs,
     ),
-    components(schemas(crate::error::Problem, crate::dto::events::EventData<'static>))
+    components(schemas(crate::error::Problem, crate::dto::events::EventData<'static>)),
+    modifiers(&Tokens)
 )]
 struct Description;
 

@@ -2,14 +2,17 @@
 
 use crate::document::Document;
 use crate::error::{Code, Problem};
+use crate::gate::Gate;
+use lowtide_access::TokenId;
 use lowtide_addons::AddonHost;
 use lowtide_app::App;
 use lowtide_clock as clock;
 use lowtide_core::limits;
 use lowtide_core::state::HostState;
+use std::collections::HashMap;
 use std::ops::Deref;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use tokio::sync::{Semaphore, watch};
 
 /// Shared by all handlers. One reference count, because every request clones it.
@@ -20,9 +23,12 @@ pub(crate) struct Shared(Arc<Inner>);
 #[derive(Debug)]
 pub(crate) struct Inner {
     pub(crate) app: App,
+    pub(crate) gate: Gate,
     // Swapped once a tick; held only to clone the Arc.
     tick: RwLock<Option<Arc<TickDocuments>>>,
     pub(crate) streams: Arc<Semaphore>,
+    /// Open event streams of each token.
+    pub(crate) token_streams: Arc<TokenStreams>,
     /// Answers from history that are under way: each may take some ten megabytes until its client has it.
     pub(crate) long_answers: Arc<Semaphore>,
     /// Requests so far; with the run id it names a request.
@@ -36,6 +42,41 @@ impl Deref for Shared {
 
     fn deref(&self) -> &Inner {
         &self.0
+    }
+}
+
+/// How many event streams each token has open.
+#[derive(Debug, Default)]
+pub(crate) struct TokenStreams(Mutex<HashMap<TokenId, usize>>);
+
+impl TokenStreams {
+    /// A place for one more stream of this token, held as long as what is returned; `None` when it has as many as it may.
+    pub(crate) fn enter(self: &Arc<Self>, token: TokenId) -> Option<TokenStream> {
+        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = open.entry(token).or_default();
+        (*count < limits::EVENT_STREAMS_PER_TOKEN_MAX).then(|| {
+            *count += 1;
+            TokenStream { token, open: Arc::clone(self) }
+        })
+    }
+}
+
+/// The place of one event stream of a token.
+#[derive(Debug)]
+pub(crate) struct TokenStream {
+    token: TokenId,
+    open: Arc<TokenStreams>,
+}
+
+impl Drop for TokenStream {
+    fn drop(&mut self) {
+        let mut open = self.open.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = open.get_mut(&self.token) {
+            *count -= 1;
+            if *count == 0 {
+                open.remove(&self.token);
+            }
+        }
     }
 }
 
@@ -74,11 +115,13 @@ impl Live {
 }
 
 impl Shared {
-    pub(crate) fn new(app: App, closing: watch::Receiver<bool>) -> Self {
+    pub(crate) fn new(app: App, gate: Gate, closing: watch::Receiver<bool>) -> Self {
         Self(Arc::new(Inner {
             app,
+            gate,
             tick: RwLock::new(None),
             streams: Arc::new(Semaphore::new(limits::EVENT_STREAMS_MAX)),
+            token_streams: Arc::default(),
             long_answers: Arc::new(Semaphore::new(limits::LONG_ANSWERS_MAX)),
             requests: AtomicU64::new(0),
             closing,

@@ -78,8 +78,40 @@ pub const EVENTS_KEPT: usize = 2_048;
 /// Event-stream clients at once; each holds one connection and no buffer of its own.
 pub const EVENT_STREAMS_MAX: usize = 64;
 
+/// Of these, those of one token.
+pub const EVENT_STREAMS_PER_TOKEN_MAX: usize = 8;
+
 /// Bytes of a request body.
 pub const REQUEST_BODY_BYTES_MAX: usize = 1 << 20;
+
+/// Open connections to the interface. Above it the one that has been silent for longest goes.
+pub const CONNECTIONS_MAX: usize = 512;
+
+/// Open connections from one other machine.
+pub const CONNECTIONS_PER_PEER_MAX: usize = 32;
+
+/// From the first byte of a request to the end of its head.
+pub const REQUEST_HEAD_MAX: Duration = Duration::from_secs(5);
+
+/// From the head of a request to the end of its body.
+pub const REQUEST_BODY_MAX: Duration = Duration::from_secs(15);
+
+/// How long a connection may be without a request.
+pub const CONNECTION_IDLE_MAX: Duration = Duration::from_secs(60);
+
+/// How long a client may take nothing of what it is sent.
+pub const RESPONSE_WRITE_MAX: Duration = Duration::from_secs(30);
+
+/// Headers of a request, and bytes of its head.
+pub const REQUEST_HEADERS_MAX: usize = 100;
+/// See [`REQUEST_HEADERS_MAX`].
+pub const REQUEST_HEAD_BYTES_MAX: usize = 16 << 10;
+
+/// Requests at once on one connection of HTTP/2.
+pub const HTTP2_STREAMS_MAX: u32 = 64;
+
+/// Bytes that wait to be sent on one request of HTTP/2.
+pub const HTTP2_SEND_BYTES_MAX: usize = 64 << 10;
 
 /// Bytes of a query string: far above every documented query.
 pub const QUERY_STRING_BYTES_MAX: usize = 8 << 10;

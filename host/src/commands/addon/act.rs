@@ -23,12 +23,12 @@ pub(super) fn run(args: &OneArgs, what: &str) -> Exit {
 }
 
 fn act(args: &OneArgs, what: &str) -> Result<Value, ClientError> {
-    let url = args.client.url();
-    let mut addon = client::post(url, &path_of(&args.id, &format!("/{what}")))?;
+    let daemon = args.client.daemon();
+    let mut addon = client::post(daemon, &path_of(&args.id, &format!("/{what}")))?;
     let end = clock::mono().plus(PATIENCE);
     while state(&addon) == "loading" && clock::mono() < end {
         std::thread::park_timeout(LOOK);
-        addon = client::get(url, &path_of(&args.id, ""))?;
+        addon = client::get(daemon, &path_of(&args.id, ""))?;
     }
     Ok(addon)
 }

@@ -16,7 +16,7 @@ const PAGES_MAX: usize = 100;
 const HEADS: [&str; 7] = ["ID", "VERSION", "STATE", "CPU", "MEMORY", "SERIES", "CRASHES"];
 
 pub(super) fn run(args: &ClientArgs) -> Exit {
-    match fetch(args.url()) {
+    match fetch(args.daemon()) {
         Ok(list) if args.json => {
             out(&pretty(&list));
             Exit::Ok
@@ -30,15 +30,15 @@ pub(super) fn run(args: &ClientArgs) -> Exit {
 }
 
 /// All addons, each with its share of a core: the list does not have that, the overview for dashboards does.
-fn fetch(url: &str) -> Result<Value, ClientError> {
+fn fetch(daemon: &client::Daemon) -> Result<Value, ClientError> {
     let mut addons = Vec::new();
     let mut path = "/api/addons".to_owned();
     let (mut summary, mut folder_problem) = (Value::Null, Value::Null);
     for _ in 0..PAGES_MAX {
-        let mut page = client::get(url, &path)?;
+        let mut page = client::get(daemon, &path)?;
         let Some(rows) = page.get_mut("addons").and_then(Value::as_array_mut) else {
             let why = "its answer has no addons".to_owned();
-            return Err(ClientError::NotLowtide { url: url.to_owned(), why });
+            return Err(ClientError::NotLowtide { url: daemon.url().to_owned(), why });
         };
         addons.append(rows);
         summary = page.get_mut("summary").map(Value::take).unwrap_or_default();
@@ -49,7 +49,7 @@ fn fetch(url: &str) -> Result<Value, ClientError> {
         }
     }
     // Before the first tick there is none, and then it is not known what they take.
-    let overview = client::get(url, "/api/system-stats/addons").unwrap_or_default();
+    let overview = client::get(daemon, "/api/system-stats/addons").unwrap_or_default();
     for row in &mut addons {
         let of_row = row.get("id").and_then(Value::as_str).and_then(|id| overview.get("addons")?.get(id));
         let cpu = of_row.and_then(|row| row.get("cpu_usage_ratio")).cloned().unwrap_or_default();

@@ -17,7 +17,7 @@ const LINES_MAX: u16 = 500;
 
 pub(super) fn run(args: &LogsArgs) -> Exit {
     let client = &args.one.client;
-    let first = client::get(client.url(), &path_of(&args.one.id, &format!("/logs?limit={}", args.lines)));
+    let first = client::get(client.daemon(), &path_of(&args.one.id, &format!("/logs?limit={}", args.lines)));
     let ended = first.and_then(|log| {
         if args.follow {
             return follow(args, log);
@@ -46,7 +46,7 @@ fn follow(args: &LogsArgs, mut log: Value) -> Result<(), ClientError> {
         std::thread::park_timeout(POLL);
         let since = log.get("next").and_then(Value::as_u64).unwrap_or_default();
         let path = path_of(&args.one.id, &format!("/logs?since={since}&limit={LINES_MAX}"));
-        log = client::get(client.url(), &path)?;
+        log = client::get(client.daemon(), &path)?;
     }
 }
 

@@ -9,7 +9,7 @@ use serde_json::Value;
 use std::fmt::Write as _;
 
 pub(super) fn run(args: &OneArgs) -> Exit {
-    match client::get(args.client.url(), &path_of(&args.id, "")) {
+    match client::get(args.client.daemon(), &path_of(&args.id, "")) {
         Ok(addon) if args.client.json => {
             out(&pretty(&addon));
             Exit::Ok

@@ -29,15 +29,15 @@ pub(super) fn run(args: &ExplainArgs) -> Exit {
 }
 
 fn fetch(args: &ExplainArgs) -> Result<Value, ClientError> {
-    let url = args.client.url();
-    match client::get(url, &path_of(&args.what, "")) {
+    let daemon = args.client.daemon();
+    match client::get(daemon, &path_of(&args.what, "")) {
         Ok(lease) => {
-            let log = client::get(url, &format!("/api/scheduler/events?limit=1000&lease={}", args.what))?;
+            let log = client::get(daemon, &format!("/api/scheduler/events?limit=1000&lease={}", args.what))?;
             Ok(json!({ "lease": lease, "events": log.get("events") }))
         }
         // No id of a lease: perhaps a holder.
         Err(error @ ClientError::Refused { status: 404, .. }) => {
-            let holders = client::get(url, "/api/scheduler/holders")?;
+            let holders = client::get(daemon, "/api/scheduler/holders")?;
             let mut holders = holders.get("holders").and_then(Value::as_array).into_iter().flatten();
             let named =
                 |holder: &&Value| holder.get("addon_id").and_then(Value::as_str) == Some(args.what.as_str());

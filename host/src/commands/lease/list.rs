@@ -21,7 +21,7 @@ pub(crate) struct ListArgs {
 }
 
 pub(super) fn run(args: &ListArgs) -> Exit {
-    match client::get(args.client.url(), &format!("/api/scheduler/status?limit={}", args.limit)) {
+    match client::get(args.client.daemon(), &format!("/api/scheduler/status?limit={}", args.limit)) {
         Ok(status) if args.client.json => out(&pretty(&status)),
         Ok(status) => out(&describe(&status)),
         Err(error) => return fail(&error, args.client.json),

@@ -106,8 +106,8 @@ fn ask(args: &RequestArgs) -> Result<Value, ClientError> {
         "wait_max_sec": args.wait.filter(|seconds| *seconds > 0),
         "idempotency_key": args.key,
     });
-    let url = args.client.url();
-    let decision = client::send(Method::POST, url, "/api/scheduler/lease/request", Some(&body))?;
+    let daemon = args.client.daemon();
+    let decision = client::send(Method::POST, daemon, "/api/scheduler/lease/request", Some(&body))?;
     match decision.get("lease_id").and_then(Value::as_str) {
         Some(id) if decision.get("decision").and_then(Value::as_str) == Some("queued") => {
             wait_for(args, id, &decision)
@@ -129,7 +129,7 @@ fn wait_for(args: &RequestArgs, id: &str, decision: &Value) -> Result<Value, Cli
             told = why;
         }
         let path = path_of(id, &format!("?wait={POLL}"));
-        lease = client::send_within(POLL_DEADLINE, Method::GET, args.client.url(), &path, None)?;
+        lease = client::send_within(POLL_DEADLINE, Method::GET, args.client.daemon(), &path, None)?;
         if lease.get("state").and_then(Value::as_str) != Some("queued") {
             return Ok(lease);
         }

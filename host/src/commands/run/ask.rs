@@ -28,14 +28,13 @@ pub(super) const AGAIN: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug)]
 pub(super) struct Wish {
     pub(super) daemon: Kept,
-    pub(super) url: String,
     pub(super) holder: String,
     /// The body of the request.
     pub(super) body: Value,
 }
 
 impl Wish {
-    pub(super) fn of(args: &RunArgs) -> Self {
+    pub(super) fn of(args: &RunArgs) -> Result<Self, ClientError> {
         let holder = args.holder.clone().unwrap_or_else(user);
         let job = args.command.first().map(|command| job_of(command)).unwrap_or_default();
         let body = json!({
@@ -55,8 +54,7 @@ impl Wish {
             "wait": !args.no_wait,
             "idempotency_key": args.key,
         });
-        let url = args.address.url().to_owned();
-        Self { daemon: Kept::new(&url), url, holder, body }
+        Ok(Self { daemon: Kept::new(&args.daemon)?, holder, body })
     }
 
     pub(super) async fn request(&self) -> Result<Value, ClientError> {

@@ -283,14 +283,14 @@ fn without_null(mut value: Value) -> Value {
 
 /// What a guard needs to keep the lease when this process is gone.
 fn keep_text(wish: &Wish, lease: Option<&str>, work: &Value) -> String {
-    json!({ "url": wish.url, "lease_id": lease, "addon_id": wish.holder, "work": work }).to_string()
+    json!({ "daemon": wish.daemon.daemon().to_json(), "lease_id": lease, "addon_id": wish.holder, "work": work }).to_string()
 }
 
 fn environment(args: &RunArgs, wish: &Wish, granted: Option<&Granted>) -> Vec<(String, String)> {
     if !args.env {
         return Vec::new();
     }
-    let mut variables = vec![("LOWTIDE_URL".to_owned(), wish.url.clone())];
+    let mut variables = vec![("LOWTIDE_URL".to_owned(), wish.daemon.daemon().url().to_owned())];
     if let Some(granted) = granted {
         variables.push(("LOWTIDE_LEASE_ID".to_owned(), granted.id.clone()));
         variables.extend(granted.token.map(|token| ("LOWTIDE_FENCING_TOKEN".to_owned(), token.to_string())));

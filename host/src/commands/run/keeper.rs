@@ -2,7 +2,7 @@
 
 use super::hold::release_body;
 use super::link::is_over;
-use crate::client::{self, ClientError, Method};
+use crate::client::{self, ClientError, Daemon, Method};
 use crate::commands::lease::path_of;
 use lowtide_run::{Ended, How, Keeper, Order};
 use serde_json::{Value, json};
@@ -30,7 +30,7 @@ impl Keeper for DaemonKeeper {
         let work = held.document.get("work").cloned().unwrap_or_default();
         let body = json!({ "addon_id": held.word("addon_id"), "work": work });
         let path = path_of(held.word("lease_id"), "/heartbeat");
-        match client::send(Method::POST, held.word("url"), &path, Some(&body)) {
+        match client::send(Method::POST, &held.daemon(), &path, Some(&body)) {
             Ok(answer) => {
                 let seconds = |name: &str| {
                     let number = answer.get(name).and_then(Value::as_f64).unwrap_or_default();
@@ -57,7 +57,7 @@ impl Keeper for DaemonKeeper {
         // If that does not arrive the lease lapses by itself.
         let _ = client::send(
             Method::POST,
-            held.word("url"),
+            &held.daemon(),
             &path_of(held.word("lease_id"), "/release"),
             Some(&body),
         );
@@ -74,6 +74,10 @@ impl Held {
     fn read(text: &str) -> Option<Self> {
         let held = Self { document: serde_json::from_str(text).ok()? };
         (!held.word("lease_id").is_empty()).then_some(held)
+    }
+
+    fn daemon(&self) -> Daemon {
+        Daemon::from_json(self.document.get("daemon").unwrap_or(&Value::Null))
     }
 
     fn word(&self, name: &str) -> &str {

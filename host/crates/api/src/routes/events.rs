@@ -5,12 +5,13 @@
 use crate::dto::events::EventData;
 use crate::error::{Code, Problem};
 use crate::params::Params;
-use crate::shared::Shared;
+use crate::shared::{Shared, TokenStream};
 use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue};
 use axum::response::sse::{Event as Frame, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::stream::{self, Stream};
+use lowtide_access::Caller;
 use lowtide_app::{Event, EventKind};
 use lowtide_core::limits;
 use std::collections::VecDeque;
@@ -55,6 +56,15 @@ pub(super) async fn get_events(
             format!("{} event streams are open, which is all there may be", limits::EVENT_STREAMS_MAX);
         return Err(Problem::new(Code::TooManyStreams, detail).retry_after(30));
     };
+    let caller = request.extensions().get::<Caller>().cloned().unwrap_or(Caller::Anyone);
+    let of_token = match caller.token().map(|token| shared.token_streams.enter(token.id)) {
+        Some(None) => {
+            let most = limits::EVENT_STREAMS_PER_TOKEN_MAX;
+            let detail = format!("this token has {most} event streams open, which is all it may have");
+            return Err(Problem::new(Code::TooManyStreams, detail).retry_after(30));
+        }
+        place => place.flatten(),
+    };
     let newest = shared.app.events().subscribe();
     let run_id = shared.app.about().run_id.clone();
     let last = request.headers().get("last-event-id").and_then(|value| value.to_str().ok());
@@ -66,8 +76,18 @@ pub(super) async fn get_events(
     let mut ready = VecDeque::from([Frame::default().retry(RETRY).comment("lowtide")]);
     ready.extend(lost.map(|lost| frame("missed", &run_id, 0, &lost)));
     let closing = shared.closing.clone();
-    let reader =
-        Reader { shared, kinds, run_id, cursor, newest, closing, ready, told: cursor, _place: place };
+    let reader = Reader {
+        shared,
+        caller,
+        kinds,
+        run_id,
+        cursor,
+        newest,
+        closing,
+        ready,
+        told: cursor,
+        _places: (place, of_token),
+    };
     let mut response =
         Sse::new(frames(reader)).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response();
     response
@@ -79,6 +99,7 @@ pub(super) async fn get_events(
 /// One client of the stream.
 struct Reader {
     shared: Shared,
+    caller: Caller,
     kinds: Vec<&'static str>,
     run_id: String,
     /// The last event that was looked at.
@@ -88,8 +109,8 @@ struct Reader {
     ready: VecDeque<Frame>,
     /// The last event number that the client was given.
     told: u64,
-    // Frees the place in the count of streams when the client goes.
-    _place: OwnedSemaphorePermit,
+    // Frees the places in the counts of streams when the client goes.
+    _places: (OwnedSemaphorePermit, Option<TokenStream>),
 }
 
 fn frames(reader: Reader) -> impl Stream<Item = Result<Frame, Infallible>> {
@@ -97,6 +118,10 @@ fn frames(reader: Reader) -> impl Stream<Item = Result<Frame, Infallible>> {
         loop {
             if let Some(frame) = reader.ready.pop_front() {
                 return Some((Ok(frame), reader));
+            }
+            // Whose token was revoked hears no more.
+            if !reader.shared.gate.still(&reader.caller) {
+                return None;
             }
             if !reader.refill() {
                 tokio::select! {

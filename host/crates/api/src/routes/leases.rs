@@ -1,5 +1,7 @@
 //! Leases: asking for one, and what its holder does with it until it is given back.
 
+mod owner;
+
 use crate::acting::body;
 use crate::document::{Document, JSON};
 use crate::dto::leases::input::{
@@ -19,6 +21,7 @@ use lowtide_app::{LeaseError, Leases};
 use lowtide_clock as clock;
 use lowtide_core::lease::{Input, Instruction, Lease, LeaseName, Phase, Refusal, Reply, Rule, Text};
 use lowtide_core::limits;
+use owner::Owner;
 use serde::Serialize;
 use std::sync::Arc;
 use std::time::Duration;
@@ -137,8 +140,10 @@ pub(super) async fn post_request(
     let key =
         key.map_err(|_| Problem::field("Idempotency-Key", "must be printable ASCII", "2026-11-22-nightly"))?;
     let key = key.map(str::to_owned);
+    let owner = Owner::of(&request);
     let asked: LeaseRequestDto = body(request).await?;
-    let asked = Box::new(asked.request(key.as_deref(), clock::now().wall)?);
+    let mut asked = Box::new(asked.request(key.as_deref(), clock::now().wall)?);
+    owner.sign(&mut asked)?;
     let reply = leases.ask(Input::Request { request: asked, secret: secret()? }).await.map_err(failed)?;
     let (lease, repeated) = match reply {
         Reply::Lease { lease, repeated } => (lease, repeated),
@@ -256,6 +261,7 @@ pub(super) async fn get_lease(
     let params = Params::parse(request.uri().query(), &["wait"])?;
     let wait = long_poll(&params)?;
     let name = named(id)?;
+    Owner::of(&request).claim(leases, name, None)?;
     let lease = |leases: &Leases| {
         let leases = leases.clone();
         async move {
@@ -306,8 +312,10 @@ pub(super) async fn post_heartbeat(
     let leases = leases(&shared)?;
     let params = Params::parse(request.uri().query(), &["wait", "after"])?;
     let (wait, after) = (long_poll(&params)?, params.whole("after", 0..=u64::MAX)?);
+    let owner = Owner::of(&request);
     let said: LeaseHeartbeat = body(request).await?;
-    let (name, holder) = (named(id)?, holder(said.addon_id)?);
+    let name = named(id)?;
+    let holder = owner.claim(leases, name, holder(said.addon_id)?)?;
     let work = said.work.map(WorkDto::work).transpose()?;
     // Who says where the work runs and waits to be told does at once what it is told.
     let reached = work.is_some() && wait.is_some();
@@ -371,9 +379,11 @@ pub(super) async fn post_report(
 ) -> Result<Response, Box<Problem>> {
     let leases = leases(&shared)?;
     Params::parse(request.uri().query(), &[])?;
+    let owner = Owner::of(&request);
     let mut said: LeaseReport = body(request).await?;
-    let holder = holder(said.addon_id.take())?;
-    let input = Input::Report { name: named(id)?, holder, progress: said.progress()? };
+    let name = named(id)?;
+    let holder = owner.claim(leases, name, holder(said.addon_id.take())?)?;
+    let input = Input::Report { name, holder, progress: said.progress()? };
     directive(leases, input).await
 }
 
@@ -409,8 +419,10 @@ pub(super) async fn post_release(
 ) -> Result<Response, Box<Problem>> {
     let leases = leases(&shared)?;
     Params::parse(request.uri().query(), &[])?;
+    let owner = Owner::of(&request);
     let mut said: LeaseRelease = body(request).await?;
-    let (name, holder) = (named(id)?, holder(said.addon_id.take())?);
+    let name = named(id)?;
+    let holder = owner.claim(leases, name, holder(said.addon_id.take())?)?;
     let (done, note, usage) = said.outcome()?;
     ended(leases, Input::Release { name, holder, done, note, usage }).await
 }

@@ -111,6 +111,7 @@ impl LeaseRequestDto {
             wait: self.wait,
             wait_max: wait_max(self.wait, self.wait_max_sec)?,
             key: key.map(|key| idempotency_key(&key)).transpose()?,
+            owner_units_max: None,
         })
     }
 }

@@ -91,13 +91,15 @@ fn without_addons_every_path_below_them_says_so() {
     };
     let hooks = Hooks { after_tick: Box::new(|_| {}) };
     let app = App::start(settings, Arc::new(ApiMeter::new(ROUTES)), hooks).unwrap();
-    let mut router = router(Shared::new(app.clone(), tokio::sync::watch::channel(false).1));
+    let mut router =
+        router(Shared::new(app.clone(), crate::gate::Gate::open(), tokio::sync::watch::channel(false).1));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let paths = ROUTES.iter().filter(|path| path.contains("addons"));
     for path in paths {
         let acts = ["/enable", "/disable", "/reload", "/run"].iter().any(|end| path.ends_with(end));
         let method = if acts { Method::POST } else { Method::GET };
         let request = Request::builder()
+            .header("host", "localhost")
             .method(method)
             .uri(path.replace("{id}", "demo").replace("{name}", "scrub"))
             .body(Body::empty())
