@@ -2,6 +2,8 @@
 //! How the edge bears up under slow and many clients is in `access/edge.rs`.
 
 mod edge;
+mod schemathesis;
+mod unit;
 
 use crate::cli::run_in;
 use crate::daemon::{Daemon, Guard, Launch, PATIENCE, command, eventually, lines};

@@ -8,8 +8,11 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// Freezes of one backup.
-const FREEZES: usize = 25;
+/// Freezes of one backup. After each the calm that must come first is twice as long, up to a minute: this many take some three minutes.
+const FREEZES: usize = 8;
+
+/// The longest calm, and then some.
+const CALM: Duration = Duration::from_secs(120);
 
 /// Bytes of the files, and how many a second restic may write: it has to last for the freezes.
 const FILES: u64 = 400;

@@ -2,9 +2,9 @@
 //! cargo-nextest if it is there and with `cargo test` if not.
 //!
 //! What tests are told, all through the environment: `LOWTIDE_TEST_BIN` (the daemon to start), `LOWTIDE_TEST_PROMTOOL`,
-//! `LOWTIDE_TEST_PROMETHEUS`, `LOWTIDE_TEST_PYTHON` (a Python with psutil), `LOWTIDE_TEST_ADDONS` (a folder with built guests), and
-//! `LOWTIDE_TEST_SKIP` (names of those that
-//! this machine cannot have). `LOWTIDE_SIM_SEEDS` and `LOWTIDE_FUZZ_ITERATIONS` say how much, `LOWTIDE_SOAK=1` how long.
+//! `LOWTIDE_TEST_PROMETHEUS`, `LOWTIDE_TEST_PYTHON` (a Python with psutil), `LOWTIDE_TEST_SCHEMATHESIS` (one with that),
+//! `LOWTIDE_TEST_SYSTEMD_ANALYZE`, `LOWTIDE_TEST_RESTIC` (in the slow suite), `LOWTIDE_TEST_ADDONS` (a folder with built guests), and
+//! `LOWTIDE_TEST_SKIP` (names of those that this machine cannot have). `LOWTIDE_SIM_SEEDS` and `LOWTIDE_FUZZ_ITERATIONS` say how much, `LOWTIDE_SOAK=1` how long.
 
 use crate::project::{self, Project, in_ci};
 use crate::{addons, guests, tools};
@@ -176,11 +176,13 @@ impl Peers {
     /// Looks for each peer, installs it if need be. One that cannot be had is an error in CI and a loud line elsewhere.
     fn get(project: &Project) -> Result<Self> {
         let mut peers = Self::default();
-        for name in ["promtool", "prometheus", "python"] {
+        for name in ["promtool", "prometheus", "python", "schemathesis", "systemd_analyze"] {
             let variable = format!("LOWTIDE_TEST_{}", name.to_uppercase());
             let got = match std::env::var_os(&variable) {
                 Some(file) => Ok(PathBuf::from(file)),
                 None if name == "python" => tools::python(project),
+                None if name == "schemathesis" => tools::schemathesis(project),
+                None if name == "systemd_analyze" => tools::systemd_analyze(project),
                 None => tools::from_prometheus(project, name),
             };
             match got {

@@ -10,6 +10,9 @@ use std::process::Command;
 /// Pinned, so that a test that compares with psutil compares with the same one everywhere.
 const PSUTIL: &str = "psutil==7.2.2";
 
+/// Pinned, so that a fixed slice of its cases stays the same.
+const SCHEMATHESIS: &str = "schemathesis==4.32.5";
+
 /// Pinned, so that a new release cannot turn CI red by itself.
 const CARGO_DENY: &str = "0.20.2";
 
@@ -62,6 +65,27 @@ pub(crate) fn restic(project: &Project) -> Result<PathBuf> {
     }
 }
 
+/// `systemd-analyze`, which rates a unit file without a systemd that runs. Unpacked, it needs to be told where its libraries are.
+pub(crate) fn systemd_analyze(project: &Project) -> Result<PathBuf> {
+    if let Some(found) = project::on_path("systemd-analyze") {
+        return Ok(found);
+    }
+    let place = unpacked(project, "systemd", "systemd-analyze", &["systemd"])?;
+    let file = place.join("systemd-analyze");
+    let libraries =
+        run_quietly(Command::new("find").arg(&place).args(["-name", "*.so*", "-printf", "%h\n"]))?;
+    let mut folders: Vec<&str> = libraries.lines().collect();
+    folders.sort_unstable();
+    folders.dedup();
+    let program = place.join("usr/bin/systemd-analyze");
+    write_script(
+        &file,
+        &format!("LD_LIBRARY_PATH='{}' exec '{}' \"$@\"", folders.join(":"), program.display()),
+    )?;
+    run_quietly(Command::new(&file).arg("--version"))?;
+    Ok(file)
+}
+
 /// A folder of packages, unpacked once, with the libraries that they need: it holds `usr`, with this program among others.
 fn unpacked(project: &Project, name: &str, program: &str, packages: &[&str]) -> Result<PathBuf> {
     let place = folder(project)?.join(name);
@@ -98,12 +122,17 @@ pub(crate) fn python_with(place: &Path, package: &str, module: &str) -> Result<P
         clear(place)?;
         let packages = place.join("packages");
         run_quietly(Command::new("python3").args(pip).arg("--target").arg(&packages))?;
-        write_starter(&file, &packages)?;
+        write_script(&file, &format!("PYTHONPATH='{}' exec python3 \"$@\"", packages.display()))?;
     }
     if !can_import(&file, package, module) {
         bail!("{} cannot import {module}", file.display());
     }
     Ok(file)
+}
+
+/// A Python that has Schemathesis, which asks an API what its description allows and what it does not.
+pub(crate) fn schemathesis(project: &Project) -> Result<PathBuf> {
+    python_with(&folder(project)?.join("schemathesis"), SCHEMATHESIS, "schemathesis")
 }
 
 /// The cargo-deny of the pinned version, built once.
@@ -134,18 +163,17 @@ fn can_import(python: &Path, package: &str, module: &str) -> bool {
 }
 
 #[cfg(unix)]
-fn write_starter(file: &Path, packages: &Path) -> Result<()> {
+fn write_script(file: &Path, line: &str) -> Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
-    std::fs::create_dir_all(file.parent().context("starter without a folder")?)?;
-    let text = format!("#!/bin/sh\nPYTHONPATH='{}' exec python3 \"$@\"\n", packages.display());
-    std::fs::write(file, text)?;
+    std::fs::create_dir_all(file.parent().context("a script without a folder")?)?;
+    std::fs::write(file, format!("#!/bin/sh\n{line}\n"))?;
     std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o755))?;
     Ok(())
 }
 
 #[cfg(not(unix))]
-fn write_starter(_file: &Path, _packages: &Path) -> Result<()> {
-    bail!("python3 -m venv does not work here")
+fn write_script(file: &Path, _line: &str) -> Result<()> {
+    bail!("{} cannot be a script here", file.display())
 }
 
 /// Removes a file, or a folder with all that is in it, if it is there.

@@ -195,6 +195,18 @@ mod tests {
     use std::collections::BTreeSet;
 
     #[test]
+    fn every_operation_has_a_name_of_its_own() {
+        let document: serde_json::Value = serde_json::from_str(&openapi()).unwrap();
+        let mut seen = BTreeSet::new();
+        for (path, methods) in document["paths"].as_object().unwrap() {
+            for (method, operation) in methods.as_object().unwrap() {
+                let name = operation["operationId"].as_str().unwrap().to_owned();
+                assert!(seen.insert(name.clone()), "{method} {path}: {name} is taken");
+            }
+        }
+    }
+
+    #[test]
     fn counted_routes_are_the_described_ones() {
         let described: BTreeSet<String> = Description::openapi().paths.paths.into_keys().collect();
         let counted: BTreeSet<String> = ROUTES.iter().skip(1).map(|path| (*path).to_owned()).collect();

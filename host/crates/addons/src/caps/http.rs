@@ -4,6 +4,7 @@
 //! read by one parser. It reads no clock; the waiting has one bound for the whole request.
 
 mod client;
+mod private;
 
 use crate::capabilities::{HttpMethod, HttpRule, Origin};
 use crate::caps::blocking::Blocking;

@@ -113,7 +113,31 @@ fn restrict(limits: &CompileLimits) -> Result<(), String> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
         .and_then(|()| rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable))
         .and_then(|()| rustix::thread::set_no_new_privs(true))
-        .map_err(|error| format!("could not give up rights: {error}"))
+        .map_err(|error| format!("could not give up rights: {error}"))?;
+    confine().map(drop)
+}
+
+/// Takes away every file, directory and port that is not open yet (Landlock, kernel Documentation/userspace-api/landlock.rst), as far as the
+/// kernel can: from 5.13 on files, from 6.7 on TCP ports, from 6.12 on other processes. Returns whether it could take away anything. An
+/// older kernel leaves the limits, which are bad enough for who would break out.
+#[cfg(target_os = "linux")]
+pub(super) fn confine() -> Result<bool, String> {
+    use landlock::{ABI, Access as _, AccessFs, AccessNet, Ruleset, RulesetAttr as _, RulesetStatus, Scope};
+    let abi = ABI::V6;
+    let ruleset = Ruleset::default()
+        .handle_access(AccessFs::from_all(abi))
+        .and_then(|ruleset| ruleset.handle_access(AccessNet::from_all(abi)))
+        .and_then(|ruleset| ruleset.scope(Scope::from_all(abi)))
+        .and_then(Ruleset::create);
+    let confined = ruleset.and_then(landlock::RulesetCreated::restrict_self);
+    let status = confined.map_err(|error| format!("could not give up files: {error}"))?;
+    Ok(status.ruleset != RulesetStatus::NotEnforced)
+}
+
+/// Other systems have no such thing that needs no rights.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn confine() -> Result<bool, String> {
+    Ok(false)
 }
 
 /// Sets a limit, or leaves a stricter one in place.

@@ -232,3 +232,37 @@ fn the_child_gives_its_rights_up() {
     child.kill().unwrap();
     child.wait().unwrap();
 }
+
+/// It holds for the thread alone that calls it, so that it can be tried here.
+#[cfg(target_os = "linux")]
+#[test]
+fn who_is_confined_opens_nothing_any_more() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("secret");
+    std::fs::write(&file, "x").unwrap();
+    let open = std::fs::File::open(&file).unwrap();
+    let denied = |outcome: std::io::Result<()>| {
+        outcome.is_err_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied)
+    };
+    let seen = std::thread::scope(|scope| {
+        let inside = scope.spawn(|| {
+            let confined = child::confine().unwrap();
+            let read = std::io::read_to_string(&open).unwrap();
+            let listener = denied(std::net::TcpListener::bind("127.0.0.1:0").map(drop));
+            (
+                confined,
+                read,
+                denied(std::fs::File::open(&file).map(drop)),
+                denied(std::fs::write(dir.path().join("new"), "")),
+                listener,
+            )
+        });
+        inside.join().unwrap()
+    });
+    let has = std::fs::read_to_string("/sys/kernel/security/lsm").is_ok_and(|text| text.contains("landlock"));
+    let (confined, read, opening, making, _) = seen;
+    assert_eq!(read, "x", "what is open stays open");
+    assert!(confined || !has, "this kernel has it");
+    assert_eq!((opening, making), (confined, confined));
+    assert!(std::fs::File::open(&file).is_ok(), "others are as free as before");
+}

@@ -191,7 +191,7 @@ fn http_date(unix_ms: i64) -> Option<HeaderValue> {
 /// What an addon cost and did, and its own metrics, over the last hour or a part of it
 ///
 /// Current value, average, minimum, maximum and 95th percentile, as /api/system-stats/aggregates has them.
-#[utoipa::path(get, path = "/api/addons/{id}/metrics", tag = "addons", params(
+#[utoipa::path(get, path = "/api/addons/{id}/metrics", operation_id = "get_addon_metrics", tag = "addons", params(
     ("id" = String, Path, description = "Id of the addon"),
     ("range" = Option<String>, Query, description = "How far back from `to`: 90s, 15m, 1h. Default 1h", example = "15m"),
     ("from" = Option<String>, Query, description = "Start, RFC 3339 or Unix seconds, instead of `range`"),

@@ -30,7 +30,7 @@ fn tag(text: &[u8]) -> String {
 
 /// This document
 #[utoipa::path(get, path = "/openapi.json", tag = "operation", responses(
-    (status = 200, description = "OpenAPI 3.1", body = HashMap<String, Object>, content_type = "application/json"),
+    (status = 200, description = "OpenAPI 3.1", body = Object, content_type = "application/json"),
     (status = 304, description = "The client has it already"),
     (status = "4XX", description = "See `code`", body = Problem, content_type = "application/problem+json"),
 ))]

@@ -124,8 +124,20 @@ fn long_poll(params: &Params) -> Result<Option<Duration>, Box<Problem>> {
         ("wait" = Option<String>, Query, description = "While it is queued, hold the answer back so long at most, up to 55s", example = "30s"),
         ("Idempotency-Key" = Option<String>, Header, description = "The same as `idempotency_key`"),
     ), responses(
-    (status = 200, description = "Granted or denied", body = LeaseDecision),
-    (status = 202, description = "Queued; Location is the lease", body = LeaseDecision),
+    (status = 200, description = "Granted or denied", body = LeaseDecision, links(
+        ("look" = (operation_id = "get_lease", parameters(("id" = "$response.body#/lease_id")))),
+        ("heartbeat" = (operation_id = "post_heartbeat", parameters(("id" = "$response.body#/lease_id")))),
+        ("report" = (operation_id = "post_report", parameters(("id" = "$response.body#/lease_id")))),
+        ("release" = (operation_id = "post_release", parameters(("id" = "$response.body#/lease_id")))),
+        ("revoke" = (operation_id = "post_revoke", parameters(("id" = "$response.body#/lease_id")))),
+    )),
+    (status = 202, description = "Queued; Location is the lease", body = LeaseDecision, links(
+        ("look" = (operation_id = "get_lease", parameters(("id" = "$response.body#/lease_id")))),
+        ("heartbeat" = (operation_id = "post_heartbeat", parameters(("id" = "$response.body#/lease_id")))),
+        ("report" = (operation_id = "post_report", parameters(("id" = "$response.body#/lease_id")))),
+        ("release" = (operation_id = "post_release", parameters(("id" = "$response.body#/lease_id")))),
+        ("revoke" = (operation_id = "post_revoke", parameters(("id" = "$response.body#/lease_id")))),
+    )),
     (status = "4XX", description = "See `code`", body = Problem, content_type = "application/problem+json"),
     (status = "5XX", description = "See `code`", body = Problem, content_type = "application/problem+json"),
 ))]

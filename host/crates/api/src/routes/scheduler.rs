@@ -101,7 +101,7 @@ pub(super) async fn get_holders(
 /// The audit log: every change of every lease, numbered without gaps
 ///
 /// Oldest first from `after`; without it, the newest page.
-#[utoipa::path(get, path = "/api/scheduler/events", tag = "leases", params(
+#[utoipa::path(get, path = "/api/scheduler/events", operation_id = "get_lease_events", tag = "leases", params(
     ("after" = Option<u64>, Query, description = "Only events after this number: `next` of the page before; 0 for the oldest that are kept"),
     ("limit" = Option<usize>, Query, description = "Events in the answer, 1 to 1000. Default 100"),
     ("lease" = Option<String>, Query, description = "Only events of this lease: its id, or its number"),

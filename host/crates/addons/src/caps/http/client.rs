@@ -2,7 +2,7 @@
 //!
 //! It knows nothing of grants; `http.rs` calls it with what was checked.
 
-use super::HttpError;
+use super::{HttpError, private};
 use crate::capabilities::Origin;
 use crate::caps::blocking::Blocking;
 use crate::caps::log::clean;
@@ -60,8 +60,11 @@ impl Service<Name> for Resolver {
 
     fn call(&mut self, name: Name) -> Self::Future {
         let blocking = self.0.clone();
-        // The connector puts in the port.
-        Box::pin(async move { blocking.resolve(format!("{name}:0")).await.map(Vec::into_iter) })
+        // The connector puts in the port, and connects to what is returned here and to nothing else.
+        Box::pin(async move {
+            let found = blocking.resolve(format!("{name}:0")).await?;
+            private::allowed(name.as_str(), found).map(Vec::into_iter)
+        })
     }
 }
 

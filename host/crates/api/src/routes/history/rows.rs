@@ -111,7 +111,7 @@ pub(crate) async fn get_intervals(
 /// What happened: changes of state, of collectors and addons, leases, reports of addons
 ///
 /// The data of each are those of the event stream. Newest first; with `after`, oldest first from there.
-#[utoipa::path(get, path = "/api/system-stats/history/events", tag = "events", params(
+#[utoipa::path(get, path = "/api/system-stats/history/events", operation_id = "get_history_events", tag = "events", params(
     ("kind" = Option<String>, Query, description = "Only this kind: state, collector, reload, addon, addon_event, lease", example = "state"),
     ("subject" = Option<String>, Query, description = "Only about this collector, addon, or holder of a lease", example = "cpu"),
     ("from" = Option<String>, Query, description = "Start, RFC 3339 or Unix seconds"),
