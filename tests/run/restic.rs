@@ -1,12 +1,13 @@
 //! A real backup program, stopped in the middle again and again: what it leaves behind must be whole.
 
 use super::{QUICK, held_leases, state};
-use crate::daemon::{Guard, command, eventually};
+use crate::daemon::{Guard, command, eventually, eventually_within};
 use crate::leases::{calm, disturbed, reconfigure, start};
 use crate::peers::peer;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 /// Freezes of one backup. After each the calm that must come first is twice as long, up to a minute: this many take some three minutes.
 const FREEZES: usize = 8;
@@ -63,14 +64,14 @@ fn a_backup_that_is_frozen_again_and_again_is_whole() {
         });
         freezes += usize::from(!held_leases(&daemon).is_empty());
         reconfigure(&daemon, &calm(QUICK));
-        eventually("active", || {
+        eventually_within(CALM, "active", || {
             (held_leases(&daemon).is_empty() || state(&daemon) == "active").then_some(())
         });
     }
     let said = || fs::read_to_string(folder.path().join("err")).unwrap();
     let status = wrapper.0.wait().unwrap();
     assert!(status.success(), "{status}: {}", said());
-    assert!(freezes >= 5, "it was over after {freezes} freezes");
+    assert_eq!(freezes, FREEZES, "it was over too soon");
     println!("{freezes} freezes");
     succeeds(restic(&program, folder.path()).args(["check", "--read-data"]));
     let back = folder.path().join("back");
