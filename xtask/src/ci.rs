@@ -4,7 +4,8 @@
 use crate::project::{self, Project};
 use crate::{generate, test, tidy, tools};
 use anyhow::{Context as _, Result};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 type Step = (&'static str, fn(&Project) -> Result<()>);
@@ -65,6 +66,38 @@ fn documents(project: &Project) -> Result<()> {
     project::run(command.env("RUSTDOCFLAGS", "-D warnings"))
 }
 
+/// The folder in which cargo-deny looks for RustSec's database: its own name with the hash of the address it would be fetched from.
+const ADVISORIES: &str = "advisory-db-3157b0e258782691";
+
+/// A snapshot of the database (a tar.gz of its files) as cargo-deny takes it: a repository that looks as if it had been fetched.
+fn unpacked(project: &Project, snapshot: &Path) -> Result<PathBuf> {
+    let place = project.target.join("advisories");
+    tools::clear(&place)?;
+    let folder = place.join(ADVISORIES);
+    std::fs::create_dir_all(&folder)?;
+    project::run_quietly(
+        Command::new("tar").arg("xzf").arg(std::path::absolute(snapshot)?).arg("-C").arg(&folder),
+    )?;
+    for arguments in [
+        &["init", "--quiet"][..],
+        &["add", "--all"],
+        &[
+            "-c",
+            "user.name=xtask",
+            "-c",
+            "user.email=xtask@localhost",
+            "commit",
+            "--quiet",
+            "--message",
+            "a snapshot",
+        ],
+    ] {
+        project::run_quietly(Command::new("git").arg("-C").arg(&folder).args(arguments))?;
+    }
+    std::fs::write(folder.join(".git/FETCH_HEAD"), "")?;
+    Ok(place)
+}
+
 /// Licences, sources and bans. Advisories only against a database that is already here: nothing is fetched for them.
 pub(crate) fn deny(project: &Project) -> Result<()> {
     let tool = tools::cargo_deny(project)?;
@@ -75,12 +108,13 @@ pub(crate) fn deny(project: &Project) -> Result<()> {
         println!("advisories not checked: LOWTIDE_ADVISORY_DB names no database");
         return Ok(());
     };
-    // The place of the database can only be set in a configuration file: ours, with one line more.
-    let place = std::path::absolute(&database)?;
+    let place =
+        if database.is_file() { unpacked(project, &database)? } else { std::path::absolute(&database)? };
+    // The place of the database can only be set in a configuration file: ours, whose last section it belongs to, with one line more.
     let ours = std::fs::read_to_string(project.root.join("deny.toml"))?;
     let file = project.target.join("deny-advisories.toml");
     let place = place.to_str().context("LOWTIDE_ADVISORY_DB is not UTF-8")?;
-    std::fs::write(&file, format!("{ours}\n[advisories]\ndb-path = {place:?}\n"))?;
+    std::fs::write(&file, format!("{ours}\ndb-path = {place:?}\n"))?;
     let mut command = project.command(&tool);
     project::run(command.args(["--frozen", "--config"]).arg(&file).args(["check", "advisories"]))
 }

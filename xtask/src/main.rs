@@ -37,7 +37,7 @@ The project's commands. Needed: Rust, a C compiler, this clone.
   cargo xtask bench tide [-- FLAGS]   the live experiment: what heavy work costs a service beside it; --help for the flags
 
 Environment: LOWTIDE_LISTEN (address for run), LOWTIDE_TOOLS_DIR (where tools are kept; target/tools
-otherwise), LOWTIDE_ADVISORY_DB (a folder with advisory databases for deny), CI (a missing tool then fails the tests
+otherwise), LOWTIDE_ADVISORY_DB (RustSec's database for deny: a tar.gz of it, or cargo-deny's own folder), CI (a missing tool then fails the tests
 instead of skipping them).";
 
 fn main() {
