@@ -2,6 +2,7 @@
 
 mod addons;
 mod aggregates;
+mod edge;
 mod every_tick;
 mod floor;
 mod history;
@@ -36,7 +37,7 @@ struct Benchmark {
 }
 
 /// All of them, in the order in which they run.
-const ALL: [Benchmark; 9] = [
+const ALL: [Benchmark; 10] = [
     Benchmark {
         name: "tick",
         about: "the six collectors of a tick against only reading their files, and against sysinfo",
@@ -61,6 +62,11 @@ const ALL: [Benchmark; 9] = [
         name: "http",
         about: "the daemon against a server of fixed bodies, 32 connections",
         run: http::run,
+    },
+    Benchmark {
+        name: "edge",
+        about: "what a good client feels beside thousands of slow sockets and readers that never read",
+        run: edge::run,
     },
     Benchmark {
         name: "idle",

@@ -98,6 +98,31 @@ fn unpacked(project: &Project, snapshot: &Path) -> Result<PathBuf> {
     Ok(place)
 }
 
+/// The bill of materials of the daemon (CycloneDX 1.5, JSON): every crate that is built into it, with version, licence and hash. For whoever ships it.
+pub(crate) fn sbom(project: &Project) -> Result<()> {
+    const NAME: &str = "lowtide.cdx";
+    let tool = tools::cargo_cyclonedx(project)?;
+    let mut command = project.command(&tool);
+    command.args(["cyclonedx", "--format", "json", "--spec-version", "1.5", "--override-filename", NAME]);
+    command.args(["--manifest-path"]).arg(project.root.join("host/Cargo.toml"));
+    project::run(&mut command)?;
+    // It is written beside the manifest, and belongs to no commit.
+    let folder = project.target.join("sbom");
+    std::fs::create_dir_all(&folder)?;
+    for member in ["host", "xtask", "tests", "benches", "benches/tide"] {
+        let made = project.root.join(member).join(format!("{NAME}.json"));
+        if member == "host" {
+            std::fs::copy(&made, folder.join(format!("{NAME}.json")))?;
+        }
+        tools::clear(&made)?;
+    }
+    for entry in std::fs::read_dir(project.root.join("host/crates"))? {
+        tools::clear(&entry?.path().join(format!("{NAME}.json")))?;
+    }
+    println!("{}", folder.join(format!("{NAME}.json")).display());
+    Ok(())
+}
+
 /// Licences, sources and bans. Advisories only against a database that is already here: nothing is fetched for them.
 pub(crate) fn deny(project: &Project) -> Result<()> {
     let tool = tools::cargo_deny(project)?;

@@ -29,6 +29,7 @@ The project's commands. Needed: Rust, a C compiler, this clone.
   cargo xtask gen [--check]       write docs/reference from the code; --check only compares
   cargo xtask tidy                the repository's own rules: headers, dependency direction, log texts, links, sizes
   cargo xtask deny                licences, sources and banned crates
+  cargo xtask sbom                the bill of materials of the daemon, into target/sbom
   cargo xtask sim [--seed N]      simulations of the decisions, with one seed or the fixed list
   cargo xtask fuzz [--iterations N]   seeded mutation tests, N inputs each
   cargo xtask soak                the slow suite
@@ -65,6 +66,7 @@ fn dispatch(arguments: &[String]) -> Result<()> {
         },
         "tidy" => none_left(rest).and_then(|()| tidy::run(&project)),
         "deny" => none_left(rest).and_then(|()| ci::deny(&project)),
+        "sbom" => none_left(rest).and_then(|()| ci::sbom(&project)),
         "sim" => test::sim(&project, number(rest, "--seed")?),
         "fuzz" => test::fuzz(&project, number(rest, "--iterations")?),
         "soak" => test::soak(&project, after_dashes(rest)),

@@ -16,6 +16,9 @@ const SCHEMATHESIS: &str = "schemathesis==4.32.5";
 /// Pinned, so that a new release cannot turn CI red by itself.
 const CARGO_DENY: &str = "0.20.2";
 
+/// Pinned, as that.
+const CARGO_CYCLONEDX: &str = "0.5.9";
+
 /// Where tools are kept. The variable lets many clones of one machine share them.
 pub(crate) fn folder(project: &Project) -> Result<PathBuf> {
     let folder = match std::env::var_os("LOWTIDE_TOOLS_DIR") {
@@ -137,15 +140,23 @@ pub(crate) fn schemathesis(project: &Project) -> Result<PathBuf> {
 
 /// The cargo-deny of the pinned version, built once.
 pub(crate) fn cargo_deny(project: &Project) -> Result<PathBuf> {
-    let place = folder(project)?.join(format!("cargo-deny-{CARGO_DENY}"));
-    let file = place.join("bin").join(format!("cargo-deny{}", std::env::consts::EXE_SUFFIX));
+    cargo_tool(project, "cargo-deny", CARGO_DENY, &["--no-default-features"])
+}
+
+/// The cargo-cyclonedx of the pinned version, built once.
+pub(crate) fn cargo_cyclonedx(project: &Project) -> Result<PathBuf> {
+    cargo_tool(project, "cargo-cyclonedx", CARGO_CYCLONEDX, &[])
+}
+
+fn cargo_tool(project: &Project, name: &str, version: &str, more: &[&str]) -> Result<PathBuf> {
+    let place = folder(project)?.join(format!("{name}-{version}"));
+    let file = place.join("bin").join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
     if file.is_file() {
         return Ok(file);
     }
     // It runs for seconds and is built on two cores: an unoptimised build is ready in a good half of the time.
-    let mut install =
-        project.cargo(["install", "cargo-deny", "--version", CARGO_DENY, "--locked", "--debug"]);
-    install.args(["--no-default-features", "--root"]).arg(&place);
+    let mut install = project.cargo(["install", name, "--version", version, "--locked", "--debug"]);
+    install.args(more).arg("--root").arg(&place);
     // Its dependencies have nothing in common with ours, so they get a folder that can go again.
     let build = place.join("build");
     install.env("CARGO_TARGET_DIR", &build).env("CARGO_PROFILE_DEV_DEBUG", "0").env("CARGO_INCREMENTAL", "0");
