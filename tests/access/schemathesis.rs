@@ -13,7 +13,7 @@ const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_co
 const EXAMPLES: u32 = 4;
 
 /// The same in the slow suite: some 20 000 cases in all.
-const EXAMPLES_SOAK: u32 = 300;
+const EXAMPLES_SOAK: u32 = 800;
 
 /// Runs it; returns what it said, and how many cases there were.
 fn run(daemon: &Daemon, phases: &str, examples: u32) -> Option<(String, u64)> {
