@@ -14,20 +14,22 @@ use crate::routes;
 use crate::shared::Shared;
 use axum::Router;
 use axum::body::Body;
-use axum::response::Response;
-use connections::{Connections, Entry, Pulse};
+use axum::routing::future::RouteFuture;
+use connections::{Busy, Connections, Entry, Held, Pulse};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use lowtide_access::{Access, Scopes};
 use lowtide_app::App;
 use lowtide_core::limits;
+use pin_project_lite::pin_project;
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use stream::Watched;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -303,9 +305,9 @@ struct Ask {
 }
 
 impl hyper::service::Service<hyper::Request<Incoming>> for Ask {
-    type Response = Response;
+    type Response = hyper::Response<Held>;
     type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+    type Future = Answering;
 
     fn call(&self, request: hyper::Request<Incoming>) -> Self::Future {
         // Until the last byte of the answer is on its way.
@@ -313,8 +315,27 @@ impl hyper::service::Service<hyper::Request<Incoming>> for Ask {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(self.peer);
         strip(request.uri_mut(), &self.base_path);
-        let answer = self.router.clone().call(request);
-        Box::pin(async move { Ok(answer.await?.map(|body| Body::new(connections::Held::new(body, busy)))) })
+        Answering { answer: self.router.clone().call(request), busy: Some(busy) }
+    }
+}
+
+pin_project! {
+    /// An answer on its way. Not a boxed future: one would be made for every request.
+    struct Answering {
+        #[pin]
+        answer: RouteFuture<Infallible>,
+        busy: Option<Busy>,
+    }
+}
+
+impl Future for Answering {
+    type Output = Result<hyper::Response<Held>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let answer = ready!(this.answer.poll(context));
+        let busy = this.busy.take();
+        Poll::Ready(answer.map(|answer| answer.map(|body| Held::new(body, busy))))
     }
 }
 

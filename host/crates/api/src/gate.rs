@@ -157,6 +157,9 @@ impl Gate {
     /// A page of another site can have its own name mean this machine, and then read what a browser gets from here: so only names that
     /// are ours are answered. A bare address is no name, and `localhost` no one can take.
     fn knows_host(&self, request: &Request) -> Result<(), Box<Problem>> {
+        if is_plainly_local(request) {
+            return Ok(());
+        }
         let host = host_of(request.headers(), request.uri(), request.version())?;
         let Some(host) = host else { return Ok(()) };
         let name = host.host().to_lowercase();
@@ -170,6 +173,21 @@ impl Gate {
         );
         Err(Problem::new(Code::UnknownHost, detail))
     }
+}
+
+/// What nearly every request is: one Host header, `localhost` or 127.0.0.1 with or without a port, and a target that is only a path.
+fn is_plainly_local(request: &Request) -> bool {
+    let mut lines = request.headers().get_all(HOST).iter();
+    let (Some(line), None, None) = (lines.next(), lines.next(), request.uri().authority()) else {
+        return false;
+    };
+    let line = line.as_bytes();
+    let rest = line.strip_prefix(b"127.0.0.1").or_else(|| line.strip_prefix(b"localhost"));
+    rest.is_some_and(|rest| match rest.split_first() {
+        None => true,
+        Some((b':', port)) => port.len() <= 5 && port.iter().all(u8::is_ascii_digit),
+        Some(_) => false,
+    })
 }
 
 /// The one host that a request names; `None` for one of HTTP/1.0 that names none.

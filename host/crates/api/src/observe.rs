@@ -5,8 +5,10 @@ use crate::error::{self, Code, Problem};
 use crate::routes::{ROUTES, need};
 use crate::shared::Shared;
 use axum::extract::{MatchedPath, Request};
-use axum::http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
-use axum::http::{HeaderName, HeaderValue, Method};
+use axum::http::header::{
+    CONTENT_LENGTH, REFERRER_POLICY, TRANSFER_ENCODING, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use axum::response::{IntoResponse as _, Response};
 use lowtide_clock as clock;
 use lowtide_collectors::InFlight;
@@ -119,20 +121,21 @@ impl<F: Future<Output = Result<Response, Infallible>>> Future for Observing<F> {
     }
 }
 
-/// What a browser that shows an answer must not do: guess another type, put it into a frame, tell others where it was
-/// (OWASP REST Security Cheat Sheet, "Security Headers").
-const SECURITY: [(&str, &str); 4] = [
-    ("x-content-type-options", "nosniff"),
-    ("x-frame-options", "DENY"),
-    ("referrer-policy", "no-referrer"),
-    ("cross-origin-resource-policy", "same-origin"),
-];
+static RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+
+/// What a browser that shows an answer must not do: guess another type, put it into a frame, tell others where it was, let other sites
+/// have it (OWASP REST Security Cheat Sheet, "Security Headers").
+fn forbid(headers: &mut HeaderMap) {
+    headers.reserve(4);
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.insert(RESOURCE_POLICY.clone(), HeaderValue::from_static("same-origin"));
+}
 
 /// Gives an answer the headers that all have, and an error its request id and its body.
 fn finish(mut response: Response, shared: &Shared, route: usize, number: u64) -> Response {
-    for (name, value) in SECURITY {
-        response.headers_mut().insert(HeaderName::from_static(name), HeaderValue::from_static(value));
-    }
+    forbid(response.headers_mut());
     let status = response.status();
     if !status.is_client_error() && !status.is_server_error() {
         return response;

@@ -83,8 +83,8 @@ pub(super) struct Held {
 }
 
 impl Held {
-    pub(super) fn new(body: Body, busy: Busy) -> Self {
-        let busy = Some(busy).filter(|_| !body.is_end_stream());
+    pub(super) fn new(body: Body, busy: Option<Busy>) -> Self {
+        let busy = busy.filter(|_| !body.is_end_stream());
         Self { body, busy }
     }
 }

@@ -20,33 +20,45 @@ pub(super) struct Watched<S> {
     head: Option<(Instant, u64)>,
     read_by: Alarm,
     write_by: Alarm,
+    /// Since when the peer takes nothing.
+    stuck: Option<Instant>,
 }
 
-/// A timer that is made when it is first needed.
+/// A timer that is made when it is first needed. It is set for a later moment only when it rings: most of the time what it watches moves on
+/// with every request, and setting a timer each time would be much of what a request costs.
 #[derive(Debug, Default)]
 struct Alarm {
     sleep: Option<Pin<Box<Sleep>>>,
-    armed: Option<Instant>,
 }
 
 impl Alarm {
-    /// Whether the moment has come; else the task is woken then.
+    /// Whether the moment has come; else the task is woken then, or sooner for nothing.
     fn rings(&mut self, at: Instant, context: &mut Context<'_>) -> bool {
         let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
-        if self.armed.replace(at) != Some(at) {
+        if sleep.deadline() > at {
             sleep.as_mut().reset(at);
         }
-        sleep.as_mut().poll(context).is_ready()
-    }
-
-    fn disarm(&mut self) {
-        self.armed = None;
+        while sleep.as_mut().poll(context).is_ready() {
+            if Instant::now() >= at {
+                return true;
+            }
+            sleep.as_mut().reset(at);
+        }
+        false
     }
 }
 
 impl<S> Watched<S> {
     pub(super) fn new(stream: S, pulse: Arc<Pulse>, bounds: Bounds) -> Self {
-        Self { stream, pulse, bounds, head: None, read_by: Alarm::default(), write_by: Alarm::default() }
+        Self {
+            stream,
+            pulse,
+            bounds,
+            head: None,
+            read_by: Alarm::default(),
+            write_by: Alarm::default(),
+            stuck: None,
+        }
     }
 }
 
@@ -67,7 +79,6 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         }
         let polled = Pin::new(&mut this.stream).poll_read(context, buffer);
         if this.pulse.is_busy() {
-            this.read_by.disarm();
             return polled;
         }
         match polled {
@@ -104,11 +115,11 @@ impl<S: AsyncWrite + Unpin> Watched<S> {
     ) -> Poll<io::Result<T>> {
         match write(Pin::new(&mut self.stream), context) {
             Poll::Ready(outcome) => {
-                self.write_by.disarm();
+                self.stuck = None;
                 Poll::Ready(outcome)
             }
             Poll::Pending => {
-                let by = self.write_by.armed.unwrap_or_else(|| Instant::now() + self.bounds.write_max);
+                let by = *self.stuck.get_or_insert_with(Instant::now) + self.bounds.write_max;
                 ready!(if self.write_by.rings(by, context) { Poll::Ready(()) } else { Poll::Pending });
                 Poll::Ready(Err(late("the peer takes nothing")))
             }
