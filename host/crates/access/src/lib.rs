@@ -64,7 +64,9 @@ impl Caller {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Denied {
     /// It shows no token.
-    #[error("a token is needed: the header `Authorization: Bearer lowtide_…`, or --token-file of the command line")]
+    #[error(
+        "a token is needed: the header `Authorization: Bearer lowtide_…`, or --token-file of the command line"
+    )]
     NoToken,
     /// What it shows is none, or not one of ours. Which of them is not told.
     #[error(
